@@ -1,0 +1,68 @@
+//! The command line as typed.
+
+use std::num::NonZeroUsize;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{commands, device::DeviceChoice};
+
+/// Geneformer in Rust: from raw counts of single cells to ranked gene effects.
+///
+/// A typical path, each step reading what the one before it wrote:
+///
+///   gf ingest counts/ -o corpus
+///   gf medians corpus -o medians.tsv
+///   gf tokenize corpus --medians medians.tsv -o cells.dataset
+///   gf pretrain --config small.toml --data cells.dataset -o run
+///   gf embed --model run/model --data cells.dataset -o embeddings.csv
+///   gf perturb --model run/model --data cells.dataset -o deletions --max-cells 20
+#[derive(Debug, Parser)]
+#[command(name = "gf", version, verbatim_doc_comment)]
+pub struct Cli {
+    /// What every command understands.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub struct Common {
+    /// Where tensors are computed: cpu, wgpu[:N] or cuda[:N].
+    #[arg(long, global = true, default_value = "cpu", value_name = "DEVICE")]
+    pub device: DeviceChoice,
+    /// Threads on the CPU; all of them by default. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// Seed of everything random [default: 42, or what a configuration file says].
+    #[arg(long, global = true, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Print nothing but errors.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Print one JSON object as summary on standard output instead of tables.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands, in the order in which data passes through them.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read count files into a corpus: one identity per gene, every count accounted for.
+    Ingest(commands::ingest::IngestArgs),
+    /// Compute each gene's non-zero median over a corpus.
+    Medians(commands::medians::MediansArgs),
+    /// Encode the cells of a corpus as ranked gene tokens.
+    Tokenize(commands::tokenize::TokenizeArgs),
+    /// Pretrain an encoder by predicting masked genes.
+    Pretrain(commands::pretrain::PretrainArgs),
+    /// Embed cells: one vector per cell, with its id.
+    Embed(commands::embed::EmbedArgs),
+    /// Delete genes in silico and rank them by how far the cells move.
+    Perturb(commands::perturb::PerturbArgs),
+    /// Gather results into one self-contained HTML page.
+    Report(commands::report::ReportArgs),
+}

@@ -1,0 +1,37 @@
+//! One file per command: its arguments, the call, what is printed.
+
+pub mod embed;
+pub mod ingest;
+pub mod medians;
+pub mod perturb;
+pub mod pretrain;
+pub mod report;
+pub mod tokenize;
+
+mod cells;
+
+use crate::{
+    args::{Cli, Command},
+    failure::Failure,
+    shell::Shell,
+};
+
+/// Seed where none is given: the reference's.
+const DEFAULT_SEED: u64 = 42;
+
+/// Runs what was asked for.
+///
+/// # Errors
+///
+/// Whatever stopped the command.
+pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Ingest(args) => ingest::run(args, shell),
+        Command::Medians(args) => medians::run(args, shell),
+        Command::Tokenize(args) => tokenize::run(args, shell),
+        Command::Pretrain(args) => pretrain::run(args, &cli.common, shell),
+        Command::Embed(args) => embed::run(args, &cli.common, shell),
+        Command::Perturb(args) => perturb::run(args, &cli.common, shell),
+        Command::Report(args) => report::run(args, shell),
+    }
+}

@@ -1,0 +1,148 @@
+//! What embedding and perturbation share: a model, cells, a precision.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::backend::Backend;
+use clap::{Args, ValueEnum};
+use gf_embed::{EmbedLayer, EmbedOptions, Embeddings, similarity::row_cosines};
+use gf_model::{Encoder, EncoderConfig, checkpoint::load_encoder};
+use gf_tokenize::{Dataset, Vocabulary};
+use serde::Serialize;
+
+use crate::{failure::Failure, shell::go_on};
+
+/// File name of the vocabulary in model and data set folders.
+const VOCABULARY_FILE: &str = "vocabulary.tsv";
+
+/// Arguments that say which model reads which cells.
+#[derive(Debug, Args)]
+pub struct CellArgs {
+    /// Model folder: config.json and model.safetensors.
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Data set of tokens.
+    #[arg(long, value_name = "DATASET")]
+    pub data: PathBuf,
+    /// Token dictionary (TSV) of a data set that does not hold its own.
+    #[arg(long, value_name = "TSV")]
+    vocab: Option<PathBuf>,
+    /// Hidden state that is read: -1 the second-to-last, 0 the last.
+    #[arg(long, default_value = "-1", value_parser = parse_layer, allow_hyphen_values = true, value_name = "LAYER")]
+    layer: EmbedLayer,
+    /// Number format of the encoder's projections.
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: Precision,
+}
+
+/// Number formats of the projections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// 32-bit floating point.
+    F32,
+    /// Signed bytes with a scale per output channel.
+    Int8,
+}
+
+fn parse_layer(text: &str) -> Result<EmbedLayer, String> {
+    match text {
+        "-1" => Ok(EmbedLayer::SecondToLast),
+        "0" => Ok(EmbedLayer::Last),
+        other => Err(format!("found {other}, expected -1 (second-to-last) or 0 (last)")),
+    }
+}
+
+impl CellArgs {
+    /// Opens the data set and finds its vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// Neither is readable, or the model was trained with another vocabulary.
+    pub fn open(&self) -> Result<(Dataset, Vocabulary), Failure> {
+        let dataset = Dataset::open(&self.data)?;
+        let vocabulary = match (&self.vocab, dataset.vocabulary()) {
+            (Some(path), _) => Vocabulary::read_tsv(path)?,
+            (None, Some(vocabulary)) => vocabulary.clone(),
+            (None, None) => {
+                let data = self.data.display();
+                return Err(Failure::Usage(format!(
+                    "{data}: no {VOCABULARY_FILE} in the folder, expected one or --vocab"
+                )));
+            }
+        };
+        self.check_model_vocabulary(&vocabulary)?;
+        Ok((dataset, vocabulary))
+    }
+
+    fn check_model_vocabulary(&self, vocabulary: &Vocabulary) -> Result<(), Failure> {
+        let path = self.model.join(VOCABULARY_FILE);
+        if !path.is_file() {
+            return Ok(());
+        }
+        let expected = Vocabulary::read_tsv(&path)?;
+        if expected.content_hash() == vocabulary.content_hash() {
+            return Ok(());
+        }
+        Err(Failure::Usage(format!(
+            "{}: vocabulary {}, expected {}, with which {} was trained",
+            self.vocab.as_deref().unwrap_or(&self.data).display(),
+            vocabulary.content_hash(),
+            expected.content_hash(),
+            self.model.display(),
+        )))
+    }
+
+    /// Loads the encoder onto a device.
+    ///
+    /// # Errors
+    ///
+    /// The folder does not hold such a model.
+    pub fn load<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<(EncoderConfig, Encoder<B>), Failure> {
+        Ok(load_encoder(Path::new(&self.model), device)?)
+    }
+
+    /// How cells are read.
+    pub fn options(&self) -> EmbedOptions {
+        EmbedOptions { layer: self.layer, ..EmbedOptions::default() }
+    }
+}
+
+/// How closely quantised embeddings follow those in full precision.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Agreement {
+    /// Cells compared.
+    pub n_cells: usize,
+    /// Mean cosine of a cell's two embeddings.
+    pub mean_cosine: f64,
+    /// Smallest cosine of a cell's two embeddings.
+    pub min_cosine: f64,
+}
+
+impl Agreement {
+    /// Compares the same cells in two precisions.
+    pub fn between(quantised: &Embeddings, full: &Embeddings) -> Self {
+        let cosines = row_cosines(&quantised.values, &full.values);
+        Self {
+            n_cells: cosines.len(),
+            mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
+            min_cosine: cosines.iter().copied().fold(f64::INFINITY, f64::min),
+        }
+    }
+}
+
+impl std::fmt::Display for Agreement {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { n_cells, mean_cosine, min_cosine } = self;
+        write!(
+            f,
+            "int8 against f32 over {n_cells} cells: cosine {mean_cosine:.6} on average, {min_cosine:.6} at least"
+        )
+    }
+}
+
+/// Progress of embeddings that are computed on the way to something else.
+pub fn unseen(_: gf_embed::Progress) -> std::ops::ControlFlow<()> {
+    go_on()
+}

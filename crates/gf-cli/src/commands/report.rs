@@ -1,0 +1,44 @@
+//! `gf report`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    failure::Failure,
+    report::{ReportInput, write_report},
+    shell::Shell,
+};
+
+/// Arguments of `gf report`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gf report target/demo -o report.html\n\n\
+    What the folder does not hold is left out of the page.")]
+pub struct ReportArgs {
+    /// Folder of results: corpus/, *.dataset/, pretrain/log.csv, embeddings.csv,
+    /// perturb/ranking.csv, commands.txt.
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+    /// Page to write; it needs no network and nothing beside it.
+    #[arg(short, long, value_name = "HTML")]
+    output: PathBuf,
+    /// Heading of the page.
+    #[arg(long, default_value = "Genome-wide in-silico deletion", value_name = "TEXT")]
+    title: String,
+    /// Metadata column of the data set that colours the map of the cells; marker
+    /// genes do without one.
+    #[arg(long, value_name = "COLUMN")]
+    colour_by: Option<String>,
+}
+
+/// Writes the page.
+pub fn run(args: &ReportArgs, shell: &Shell) -> Result<(), Failure> {
+    let input = ReportInput {
+        title: args.title.clone(),
+        colour_by: args.colour_by.clone(),
+        ..ReportInput::from_run(&args.folder)?
+    };
+    write_report(&input, &args.output)?;
+    shell.say(args.output.display());
+    shell.summary(&serde_json::json!({ "report": args.output }))
+}

@@ -1,0 +1,71 @@
+//! `gf tokenize`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gf_corpus::{Corpus, Medians};
+use gf_tokenize::{RankEncoder, TokenizeOptions, Vocabulary, tokenize};
+
+use crate::{failure::Failure, render, shell::Shell};
+
+/// Arguments of `gf tokenize`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gf tokenize corpus --medians medians.tsv -o cells.dataset\n\n\
+    Python opens the result with datasets.load_from_disk.")]
+pub struct TokenizeArgs {
+    /// Corpus folder.
+    #[arg(value_name = "CORPUS")]
+    corpus: PathBuf,
+    /// Data set folder to write.
+    #[arg(short, long, value_name = "DATASET")]
+    output: PathBuf,
+    /// Non-zero medians: TSV, .gz or plain.
+    #[arg(long, value_name = "TSV")]
+    medians: PathBuf,
+    /// Token dictionary: TSV, .gz or plain; by default the corpus's protein-coding
+    /// genes that have a median, in the order of their ids, after <pad>, <mask>,
+    /// <cls>, <eos>.
+    #[arg(long, value_name = "TSV")]
+    vocab: Option<PathBuf>,
+    /// Longest cell in tokens, <cls> and <eos> included.
+    #[arg(long, default_value_t = 4_096, value_name = "N")]
+    max_len: usize,
+    /// Columns of the cells' metadata to carry along.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    keep_columns: Vec<String>,
+}
+
+/// Tokenises a corpus and says what became of its cells.
+pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
+    let corpus = Corpus::open(&args.corpus)?;
+    let medians = Medians::read_tsv(&args.medians)?;
+    let vocabulary = match &args.vocab {
+        Some(path) => Vocabulary::read_tsv(path)?,
+        None => own_vocabulary(&corpus, &medians),
+    };
+    let encoder = RankEncoder::new(vocabulary, &medians, args.max_len)?;
+    let options =
+        TokenizeOptions { columns: args.keep_columns.clone(), ..TokenizeOptions::default() };
+    let mut meter = shell.progress("tokenising", "cells");
+    let result = tokenize(&corpus, &encoder, &args.output, &options, &mut |p| {
+        meter.update(p.done, p.total, "")
+    });
+    let report = match result {
+        Err(gf_tokenize::Error::Interrupted { .. }) => {
+            return Err(Failure::Interrupted(format!("{} was not written", args.output.display())));
+        }
+        other => other?,
+    };
+    shell.say(render::tokenized(&report, encoder.vocabulary().len()));
+    shell.say(format!("{}: {} cells", args.output.display(), render::thousands(report.written)));
+    shell.summary(&serde_json::json!({
+        "dataset": args.output,
+        "vocabulary": encoder.vocabulary().len(),
+        "report": report,
+    }))
+}
+
+fn own_vocabulary(corpus: &Corpus, medians: &Medians) -> Vocabulary {
+    let genes = corpus.genes().iter().filter(|gene| gene.biotype.is_protein_coding());
+    Vocabulary::from_genes(genes.map(|gene| gene.id).filter(|&id| medians.get(id).is_some()))
+}

@@ -1,0 +1,102 @@
+//! The one place that turns `--device` into a backend type.
+
+use std::{fmt, str::FromStr};
+
+use burn::tensor::backend::Backend;
+use burn_flex::{Flex, FlexDevice};
+
+use crate::failure::Failure;
+
+/// A device as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The processor.
+    Cpu,
+    /// A GPU through WebGPU: the default one, or the N-th discrete one.
+    Wgpu(Option<usize>),
+    /// The N-th NVIDIA GPU.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("found {text:?}, expected cpu, wgpu[:N] or cuda[:N]");
+        let (kind, index) = match text.split_once(':') {
+            None => (text, None),
+            Some((kind, index)) => (kind, Some(index.parse().map_err(|_| expected())?)),
+        };
+        match (kind, index) {
+            ("cpu", None) => Ok(Self::Cpu),
+            ("wgpu", index) => Ok(Self::Wgpu(index)),
+            ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
+            _ => Err(expected()),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => write!(f, "cpu"),
+            Self::Wgpu(None) => write!(f, "wgpu"),
+            Self::Wgpu(Some(n)) => write!(f, "wgpu:{n}"),
+            Self::Cuda(n) => write!(f, "cuda:{n}"),
+        }
+    }
+}
+
+/// Work that runs on any backend.
+pub trait Job {
+    /// Does the work.
+    fn run<B: Backend>(self, device: &B::Device) -> Result<(), Failure>;
+}
+
+impl DeviceChoice {
+    /// Runs a job on the backend of this device.
+    ///
+    /// # Errors
+    ///
+    /// What the job says, or that this build has no such backend.
+    pub fn run(self, job: impl Job) -> Result<(), Failure> {
+        match self {
+            Self::Cpu => job.run::<Flex>(&FlexDevice),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu(index) => {
+                let device = index.map_or(
+                    burn_wgpu::WgpuDevice::DefaultDevice,
+                    burn_wgpu::WgpuDevice::DiscreteGpu,
+                );
+                job.run::<burn_wgpu::Wgpu>(&device)
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(index) => job.run::<burn_cuda::Cuda>(&burn_cuda::CudaDevice::new(index)),
+            #[cfg(not(all(feature = "wgpu", feature = "cuda")))]
+            other => Err(Failure::Usage(format!(
+                "this build of gf has no {other}, expected one built with `--features {}`",
+                if matches!(other, Self::Wgpu(_)) { "wgpu" } else { "cuda" }
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_as_typed() {
+        fn t(text: &str, expected: Option<DeviceChoice>) {
+            assert_eq!(text.parse().ok(), expected, "{text}");
+        }
+        t("cpu", Some(DeviceChoice::Cpu));
+        t("wgpu", Some(DeviceChoice::Wgpu(None)));
+        t("wgpu:1", Some(DeviceChoice::Wgpu(Some(1))));
+        t("cuda", Some(DeviceChoice::Cuda(0)));
+        t("cuda:3", Some(DeviceChoice::Cuda(3)));
+        t("cpu:1", None);
+        t("gpu", None);
+        t("wgpu:x", None);
+    }
+}

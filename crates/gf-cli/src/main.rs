@@ -1,0 +1,33 @@
+//! `gf`: single-cell counts to ranked gene effects, from the command line.
+//!
+//! Arguments are parsed here and in each command; the work is done by the
+//! libraries; this binary alone names devices and prints.
+
+mod args;
+mod commands;
+mod device;
+mod failure;
+mod render;
+mod report;
+mod shell;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{args::Cli, failure::Failure, shell::Shell};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let shell = Shell::new(&cli.common);
+    match commands::run(&cli, &shell) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit_code()
+        }
+    }
+}

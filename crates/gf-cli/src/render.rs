@@ -1,0 +1,158 @@
+//! Results as tables for a terminal.
+
+use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use gf_corpus::{FileLedger, Route, Tally};
+use gf_perturb::GeneEffect;
+use gf_tokenize::{TokenId, TokenizeReport};
+use gf_train::PretrainSummary;
+
+/// `1234567` as `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// The account of one ingested file.
+pub fn ledger(file: &FileLedger) -> Table {
+    let mut table =
+        table(&[&format!("{} ({})", file.path, file.layer), "cells", "gene rows", "counts"]);
+    let cells = &file.cells;
+    let mut add = |what: &str, cells: Option<u64>, rows: Option<u64>, counts: Option<u64>| {
+        let cell = |n: Option<u64>| n.map(thousands).unwrap_or_default();
+        table.add_row([what.to_owned(), cell(cells), cell(rows), cell(counts)]);
+    };
+    let rows = file.mapped().rows + file.unmapped().rows;
+    add("read", Some(cells.read), Some(rows), Some(file.counts_read()));
+    for (route, tally) in &file.routes {
+        add(
+            &format!("  mapped by {}", route_name(*route)),
+            None,
+            Some(tally.rows),
+            Some(tally.counts),
+        );
+    }
+    for (name, Tally { rows, counts }) in
+        [("ambiguous name", file.ambiguous), ("unknown name", file.unknown)]
+    {
+        if rows > 0 {
+            add(&format!("  dropped: {name}"), None, Some(rows), Some(counts));
+        }
+    }
+    if file.summed_rows > 0 {
+        add("  added to another row of their gene", None, Some(file.summed_rows), None);
+    }
+    for (reason, n) in
+        [("no counts", cells.empty), ("too few protein-coding genes", cells.few_protein_coding)]
+    {
+        if n > 0 {
+            add(&format!("  dropped: {reason}"), Some(n), None, None);
+        }
+    }
+    if file.counts_in_dropped_cells > 0 {
+        add("  in dropped cells", None, None, Some(file.counts_in_dropped_cells));
+    }
+    for (kind, features) in &file.other_features {
+        add(&format!("  not genes: {kind}"), None, Some(features.rows), Some(features.counts));
+    }
+    add("kept", Some(cells.kept), Some(file.mapped().rows), Some(file.counts_kept));
+    if cells.renamed > 0 {
+        add("  under another id, theirs was taken", Some(cells.renamed), None, None);
+    }
+    table
+}
+
+fn route_name(route: Route) -> &'static str {
+    match route {
+        Route::Ensembl => "Ensembl id",
+        Route::Unlisted => "Ensembl id not in the annotation",
+        Route::Symbol => "symbol",
+        Route::Previous => "previous symbol",
+        Route::Alias => "alias",
+    }
+}
+
+/// What became of the cells of a corpus, and how long they are.
+pub fn tokenized(report: &TokenizeReport, vocab_size: usize) -> Table {
+    let mut table = table(&["cells as tokens", "number"]);
+    for (what, n) in [
+        ("tokens in the vocabulary", vocab_size as u64),
+        ("cells read", report.cells),
+        ("cells written", report.written),
+        ("cells dropped: no gene of the vocabulary", report.dropped),
+        ("cells truncated to the longest length", report.truncated),
+        ("tokens written", report.tokens),
+        ("median length", report.lengths.median().unwrap_or(0) as u64),
+        ("longest", report.lengths.iter().last().map_or(0, |(length, _)| length as u64)),
+    ] {
+        table.add_row([what.to_owned(), thousands(n)]);
+    }
+    table
+}
+
+/// How a pretraining run went.
+pub fn pretrained(summary: &PretrainSummary) -> Table {
+    let mut table = table(&["pretraining", ""]);
+    let loss = |loss: Option<f64>| loss.map_or("–".to_owned(), |loss| format!("{loss:.4}"));
+    let pace = summary.n_tokens as f64 / summary.seconds.max(f64::EPSILON);
+    table.add_row(["parameters", &thousands(summary.n_params as u64)]);
+    table.add_row(["cells", &thousands(summary.n_train_rows as u64)]);
+    table.add_row(["steps", &format!("{} of {}", summary.steps, summary.steps_total)]);
+    table.add_row(["tokens", &thousands(summary.n_tokens)]);
+    table.add_row(["tokens per second", &thousands(pace as u64)]);
+    table.add_row(["loss of the first step", &loss(summary.first_loss)]);
+    table.add_row(["mean loss of the last epoch", &loss(summary.last_epoch_loss)]);
+    if let Some(evaluation) = &summary.evaluation {
+        table.add_row(["loss on held-out cells", &format!("{:.4}", evaluation.loss)]);
+        let share = format!("{:.2} %", 100.0 * evaluation.accuracy);
+        table.add_row(["masked genes told right, held out", &share]);
+    }
+    table.add_row(["model", &summary.model.display().to_string()]);
+    table
+}
+
+/// The first genes of a ranking.
+pub fn ranking<'a>(
+    effects: impl Iterator<Item = &'a GeneEffect>,
+    name: impl Fn(TokenId) -> String,
+) -> Table {
+    let mut table = table(&["gene", "mean shift (1 − cosine)", "sd", "cells"]);
+    for effect in effects {
+        table.add_row([
+            name(effect.gene),
+            format!("{:.3e}", effect.mean_shift),
+            format!("{:.1e}", effect.stdev_shift),
+            effect.n_detections.to_string(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_grouped() {
+        fn t(number: u64, expected: &str) {
+            assert_eq!(super::thousands(number), expected);
+        }
+        t(0, "0");
+        t(999, "999");
+        t(1_000, "1,000");
+        t(1_234_567, "1,234,567");
+    }
+}

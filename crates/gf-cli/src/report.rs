@@ -1,0 +1,160 @@
+//! The report page: one HTML file that needs no network and nothing beside it.
+//!
+//! `load.rs` turns the files of a run into plain [`facts`], `figures.rs` draws
+//! them with kuva, `page.rs` fills `templates/report.html`. A part whose file is
+//! absent is left out of the page.
+
+mod facts;
+mod figures;
+mod load;
+mod markers;
+mod page;
+mod pca;
+mod words;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+/// What a page is made from.
+#[derive(Debug, Clone, Default)]
+pub struct ReportInput {
+    /// Heading of the page.
+    pub title: String,
+    /// Corpus folder; its ledger is shown.
+    pub corpus: Option<PathBuf>,
+    /// Data set folder of token sequences.
+    pub dataset: Option<PathBuf>,
+    /// `step,epoch,loss,…`, one line per training step.
+    pub train_log: Option<PathBuf>,
+    /// `step,epoch,loss,…`, one line per evaluation on held-out cells.
+    pub evaluation: Option<PathBuf>,
+    /// `cell_id,0,1,…`, one line per cell.
+    pub embeddings: Option<PathBuf>,
+    /// `Rank,Gene,Gene_name,Ensembl_ID,Cosine_shift_mean,…`, one line per gene.
+    pub ranking: Option<PathBuf>,
+    /// A metadata column of the data set that colours the map of the cells;
+    /// marker genes do without one.
+    pub colour_by: Option<String>,
+    /// The command lines that were run.
+    pub commands: Vec<String>,
+    /// Names and versions for the foot of the page.
+    pub versions: Vec<(String, String)>,
+}
+
+/// What can go wrong between a run and its page.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// A file cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A table is not CSV, or lacks a column, or a number is none.
+    #[error("{path}: {source}", path = path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Why, with the line.
+        source: csv::Error,
+    },
+    /// A line of an embeddings table has no id.
+    #[error("{path}: data row {row} is empty, expected a cell id and numbers", path = path.display())]
+    EmptyRow {
+        /// The file.
+        path: PathBuf,
+        /// 1-based, the header not counted.
+        row: usize,
+    },
+    /// A number of an embeddings table is none.
+    #[error("{path}: data row {row}: found {found:?}, expected a number", path = path.display())]
+    Number {
+        /// The file.
+        path: PathBuf,
+        /// 1-based, the header not counted.
+        row: usize,
+        /// What stands there.
+        found: String,
+    },
+    /// The corpus cannot be opened.
+    #[error(transparent)]
+    Corpus(#[from] gf_corpus::Error),
+    /// The data set cannot be opened, or lacks the column.
+    #[error(transparent)]
+    Dataset(#[from] gf_tokenize::Error),
+    /// The page cannot be filled in.
+    #[error("the page's template: {0}")]
+    Template(#[from] minijinja::Error),
+}
+
+impl ReportInput {
+    /// The files of a run that the other commands wrote into `folder` under the
+    /// names that `cargo xtask demo` gives them: `corpus/`, `*.dataset/`,
+    /// `pretrain/{log,evaluation}.csv`, `embeddings.csv`, `perturb/ranking.csv`,
+    /// `commands.txt`. What is not there stays out of the report.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be listed, or `commands.txt` not be read.
+    pub fn from_run(folder: &Path) -> Result<Self, ReportError> {
+        let present = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let commands = match present("commands.txt") {
+            Some(path) => std::fs::read_to_string(&path).map_err(io(&path))?,
+            None => String::new(),
+        };
+        Ok(ReportInput {
+            title: "Genome-wide in-silico deletion".to_string(),
+            corpus: present("corpus"),
+            dataset: first_dataset(folder)?,
+            train_log: present("pretrain/log.csv"),
+            evaluation: present("pretrain/evaluation.csv"),
+            embeddings: present("embeddings.csv"),
+            ranking: present("perturb/ranking.csv"),
+            colour_by: None,
+            commands: commands.lines().map(str::to_string).collect(),
+            versions: vec![("gf".to_string(), env!("CARGO_PKG_VERSION").to_string())],
+        })
+    }
+}
+
+/// Loads what `input` names and writes the page to `out`; the file appears whole
+/// or not at all.
+///
+/// # Errors
+///
+/// A named file cannot be read or does not hold what it should; `out` cannot be
+/// written.
+pub fn write_report(input: &ReportInput, out: &Path) -> Result<(), ReportError> {
+    let html = page::render(&load::load(input)?)?;
+    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io(out))?;
+    file.write_all(html.as_bytes()).map_err(io(out))?;
+    file.persist(out).map_err(|error| io(out)(error.error))?;
+    Ok(())
+}
+
+/// The first folder by name that ends in `.dataset`.
+fn first_dataset(folder: &Path) -> Result<Option<PathBuf>, ReportError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io(folder))? {
+        let path = entry.map_err(io(folder))?.path();
+        if path.is_dir() && path.extension().is_some_and(|end| end == "dataset") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found.into_iter().next())
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ReportError + '_ {
+    move |source| ReportError::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! From the files of a run to [`Facts`].
+
+use std::{collections::HashMap, path::Path};
+
+use gf_corpus::{Corpus, Ledger, Route};
+use gf_tokenize::{Dataset, TokenId};
+use ndarray::Array2;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    ReportError, ReportInput,
+    facts::{CellMap, CellPoint, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training},
+    figures::GROUP_COLOURS,
+    io,
+    markers::{self, NO_MARKER},
+    page::OTHER,
+    pca,
+};
+
+/// Everything the page shows of what `input` names.
+pub fn load(input: &ReportInput) -> Result<Facts, ReportError> {
+    let dataset = input.dataset.as_deref().map(Dataset::open).transpose()?;
+    Ok(Facts {
+        title: input.title.clone(),
+        quality: input.corpus.as_deref().map(quality).transpose()?,
+        tokens: dataset.as_ref().map(tokens),
+        training: training(input)?,
+        map: match &input.embeddings {
+            Some(path) => cell_map(path, dataset.as_ref(), input.colour_by.as_deref())?,
+            None => None,
+        },
+        genes: input.ranking.as_deref().map(ranking).transpose()?,
+        commands: input.commands.clone(),
+        versions: input.versions.clone(),
+    })
+}
+
+fn quality(folder: &Path) -> Result<Quality, ReportError> {
+    let corpus = Corpus::open(folder)?;
+    Ok(Quality { genes: corpus.genes().len() as u64, ..account(corpus.ledger()) })
+}
+
+fn account(ledger: &Ledger) -> Quality {
+    let totals = ledger.totals();
+    let cells = totals.cells;
+    let dropped = [
+        Count::new("Fewer than 7 detected protein-coding genes", cells.few_protein_coding),
+        Count::new("No counts at all", cells.empty),
+    ];
+    Quality {
+        sources: ledger.files.iter().map(|file| file.path.clone()).collect(),
+        cells_read: cells.read,
+        cells_kept: cells.kept,
+        cells_dropped: dropped.into_iter().filter(|d| d.count > 0).collect(),
+        gene_rows: gene_rows(ledger),
+        genes: 0,
+        counts_read: totals.mapped.counts + totals.unmapped.counts,
+        counts_kept: totals.counts_kept,
+    }
+}
+
+fn gene_rows(ledger: &Ledger) -> Vec<Count> {
+    let routes = [
+        (Route::Ensembl, "Ensembl id"),
+        (Route::Unlisted, "Ensembl id outside the annotation"),
+        (Route::Symbol, "Current symbol"),
+        (Route::Previous, "Previous symbol"),
+        (Route::Alias, "Alias"),
+    ];
+    let files = &ledger.files;
+    let by_route = routes.map(|(route, label)| {
+        let rows = files.iter().filter_map(|file| file.routes.get(&route)).map(|tally| tally.rows);
+        Count::new(label, rows.sum())
+    });
+    let unmapped = [
+        Count::new(
+            "Left out: several genes share the name",
+            files.iter().map(|f| f.ambiguous.rows).sum(),
+        ),
+        Count::new("Left out: no gene has the name", files.iter().map(|f| f.unknown.rows).sum()),
+    ];
+    by_route.into_iter().chain(unmapped).filter(|count| count.count > 0).collect()
+}
+
+fn tokens(dataset: &Dataset) -> Tokens {
+    let vocabulary = dataset.vocabulary();
+    let framing = vocabulary.map_or(0, |v| v.special().n_framing());
+    let genes = |row| dataset.length(row).saturating_sub(framing) as u64;
+    Tokens {
+        genes_per_cell: (0..dataset.len()).map(genes).collect(),
+        vocabulary: vocabulary.map(|v| v.len() as u64),
+    }
+}
+
+fn training(input: &ReportInput) -> Result<Option<Training>, ReportError> {
+    let Some(log) = &input.train_log else {
+        return Ok(None);
+    };
+    let held_out = input.evaluation.as_deref().map(rows::<LogPoint>).transpose()?;
+    Ok(Some(Training { log: rows(log)?, held_out: held_out.unwrap_or_default() }))
+}
+
+/// One line of the ranking, by the columns' names.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RankingRow {
+    rank: u64,
+    #[serde(rename = "Gene_name")]
+    name: String,
+    #[serde(rename = "Ensembl_ID")]
+    ensembl_id: String,
+    #[serde(rename = "Cosine_shift_mean")]
+    shift: f64,
+    #[serde(rename = "Cosine_shift_stdev")]
+    spread: f64,
+    #[serde(rename = "N_Detections")]
+    detections: u64,
+}
+
+fn ranking(path: &Path) -> Result<Vec<RankedGene>, ReportError> {
+    let gene = |row: RankingRow| RankedGene {
+        rank: row.rank,
+        name: row.name,
+        ensembl_id: row.ensembl_id,
+        shift: row.shift,
+        spread: row.spread,
+        detections: row.detections,
+    };
+    Ok(rows::<RankingRow>(path)?.into_iter().map(gene).collect())
+}
+
+fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReportError> {
+    let table = |source| ReportError::Table { path: path.to_owned(), source };
+    let mut reader = csv::Reader::from_path(path).map_err(table)?;
+    reader.deserialize().collect::<Result<_, _>>().map_err(table)
+}
+
+/// Ids and embeddings, `[cells, dimensions]`.
+fn embeddings(path: &Path) -> Result<(Vec<String>, Array2<f32>), ReportError> {
+    let table = |source| ReportError::Table { path: path.to_owned(), source };
+    let mut reader = csv::Reader::from_path(path).map_err(table)?;
+    let (mut ids, mut values) = (Vec::new(), Vec::new());
+    for (i, record) in reader.records().enumerate() {
+        let record = record.map_err(table)?;
+        let mut fields = record.iter();
+        let empty = || ReportError::EmptyRow { path: path.to_owned(), row: i + 1 };
+        ids.push(fields.next().ok_or_else(empty)?.to_string());
+        for field in fields {
+            values.push(number(field).ok_or_else(|| ReportError::Number {
+                path: path.to_owned(),
+                row: i + 1,
+                found: field.to_string(),
+            })?);
+        }
+    }
+    let dimensions = values.len() / ids.len().max(1);
+    let shaped = Array2::from_shape_vec((ids.len(), dimensions), values);
+    let values = shaped.map_err(|e| io(path)(std::io::Error::other(e)))?;
+    Ok((ids, values))
+}
+
+fn number(field: &str) -> Option<f32> {
+    field.parse().ok()
+}
+
+fn cell_map(
+    path: &Path,
+    dataset: Option<&Dataset>,
+    column: Option<&str>,
+) -> Result<Option<CellMap>, ReportError> {
+    let (ids, values) = embeddings(path)?;
+    let Some(components) = pca::principal_components(values.view()) else {
+        return Ok(None);
+    };
+    let labels = labels(&ids, dataset, column)?;
+    let groups = groups(&labels);
+    let group_of = |label: &str| {
+        let named = groups.iter().position(|group| group.label == label);
+        named.unwrap_or(groups.len().saturating_sub(1))
+    };
+    let cells = ids.into_iter().zip(components.points).zip(&labels);
+    let points = cells
+        .map(|((cell_id, position), label)| CellPoint { cell_id, position, group: group_of(label) })
+        .collect();
+    Ok(Some(CellMap {
+        points,
+        groups,
+        explained: components.explained,
+        dimensions: values.ncols(),
+        column: column.map(str::to_string),
+    }))
+}
+
+/// Each cell's value of the column, or the type of its first marker.
+fn labels(
+    ids: &[String],
+    dataset: Option<&Dataset>,
+    column: Option<&str>,
+) -> Result<Vec<String>, ReportError> {
+    let Some(dataset) = dataset else {
+        return Ok(vec!["Cells".to_string(); ids.len()]);
+    };
+    let rows: HashMap<String, usize> =
+        (0..dataset.len()).map(|row| (dataset.cell_id(row), row)).collect();
+    let values = column.map(|name| dataset.column(name)).transpose()?;
+    let label = |row: usize| match &values {
+        Some(values) => values[row].clone().unwrap_or_else(|| "No value".to_string()),
+        None => first_marker(dataset, row).unwrap_or(NO_MARKER).to_string(),
+    };
+    Ok(ids
+        .iter()
+        .map(|id| rows.get(id).map_or_else(|| OTHER.to_string(), |row| label(*row)))
+        .collect())
+}
+
+fn first_marker(dataset: &Dataset, row: usize) -> Option<&'static str> {
+    let vocabulary = dataset.vocabulary()?;
+    dataset.tokens(row).iter().find_map(|token| {
+        let gene = vocabulary.gene(TokenId(u32::try_from(*token).ok()?))?;
+        markers::cell_type(&gene.to_string())
+    })
+}
+
+/// The labels with most cells, and [`OTHER`] last for the rest.
+fn groups(labels: &[String]) -> Vec<Count> {
+    let mut cells: HashMap<&str, u64> = HashMap::new();
+    for label in labels {
+        *cells.entry(label).or_default() += 1;
+    }
+    let rest = cells.remove(OTHER).unwrap_or(0);
+    let mut groups: Vec<Count> = cells.into_iter().map(|(label, n)| Count::new(label, n)).collect();
+    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.label.cmp(&b.label)));
+    let beyond = groups.split_off(groups.len().min(GROUP_COLOURS.len()));
+    let rest = rest + beyond.iter().map(|group| group.count).sum::<u64>();
+    groups.extend((rest > 0).then(|| Count::new(OTHER, rest)));
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_by_size_and_the_rest_last() {
+        let mut labels: Vec<String> =
+            (0..12).flat_map(|i| vec![format!("type {i:02}"); 20 - i]).collect();
+        labels.push(OTHER.to_string());
+        let groups = groups(&labels);
+        assert_eq!(groups.len(), GROUP_COLOURS.len() + 1);
+        assert_eq!(groups[0], Count::new("type 00", 20));
+        assert_eq!(groups[10], Count::new(OTHER, 10 + 9 + 1));
+    }
+}

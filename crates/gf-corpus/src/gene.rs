@@ -1,0 +1,141 @@
+//! One identity per gene: the Ensembl id, held as a number.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// Set in the ids of the pseudo-autosomal copies on Y (`ENSGR…`).
+const PAR_Y: u64 = 1 << 63;
+
+/// An Ensembl human gene id, such as `ENSG00000136574` (GATA4).
+///
+/// Ids sort as their text does; the old `ENSGR…` ids of genes on the
+/// pseudo-autosomal region of Y come last.
+///
+/// ```
+/// use gf_corpus::GeneId;
+///
+/// let gata4: GeneId = "ENSG00000136574".parse()?;
+/// assert_eq!(gata4.to_string(), "ENSG00000136574");
+/// assert_eq!(GeneId::from_versioned("ENSG00000136574.17"), Some(gata4));
+/// assert!("ENSG00000136574.17".parse::<GeneId>().is_err());
+/// assert!("ENSMUSG00000021944".parse::<GeneId>().is_err());
+/// assert!(gata4 < "ENSGR0000185960".parse()?);
+/// # Ok::<(), gf_corpus::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GeneId(u64);
+
+impl GeneId {
+    /// Reads an id without a version; `None` for any other text.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let tail = text.strip_prefix("ENSG")?;
+        let (flag, digits) = match tail.strip_prefix('R') {
+            Some(digits) if digits.len() == 10 => (PAR_Y, digits),
+            None if tail.len() == 11 => (0, tail),
+            _ => return None,
+        };
+        let number = digits.bytes().try_fold(0u64, |n, b| {
+            b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0'))
+        })?;
+        Some(Self(flag | number))
+    }
+
+    /// Reads an id with or without a version (`.5`, or GENCODE's `.5_PAR_Y`).
+    #[must_use]
+    pub fn from_versioned(text: &str) -> Option<Self> {
+        let Some((id, version)) = text.split_once('.') else {
+            return Self::new(text);
+        };
+        let digits = version.strip_suffix("_PAR_Y").unwrap_or(version);
+        let numbered = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        numbered.then(|| Self::new(id)).flatten()
+    }
+}
+
+impl fmt::Display for GeneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 & PAR_Y {
+            0 => write!(f, "ENSG{:011}", self.0),
+            _ => write!(f, "ENSGR{:010}", self.0 ^ PAR_Y),
+        }
+    }
+}
+
+impl fmt::Debug for GeneId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for GeneId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text).ok_or_else(|| Error::GeneId { found: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for GeneId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<GeneId> for String {
+    fn from(id: GeneId) -> Self {
+        id.to_string()
+    }
+}
+
+/// What kind of gene it is, as far as this project tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Biotype {
+    /// GENCODE `protein_coding`.
+    ProteinCoding,
+    /// GENCODE `miRNA`.
+    MiRna,
+    /// GENCODE `lncRNA`.
+    LncRna,
+    /// Any other GENCODE biotype.
+    Other,
+    /// An id the annotation does not list, for example a retired one.
+    Unlisted,
+}
+
+impl Biotype {
+    /// The kind of a GENCODE biotype name.
+    #[must_use]
+    pub fn from_gencode(name: &str) -> Self {
+        match name {
+            "protein_coding" => Self::ProteinCoding,
+            "miRNA" => Self::MiRna,
+            "lncRNA" => Self::LncRna,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the paper's cell filter counts it.
+    #[must_use]
+    pub fn is_protein_coding(self) -> bool {
+        self == Self::ProteinCoding
+    }
+}
+
+/// A gene of a corpus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gene {
+    /// Its identity.
+    pub id: GeneId,
+    /// Its name: the annotation's, or the file's for an id it does not list.
+    pub symbol: String,
+    /// Its kind.
+    pub biotype: Biotype,
+}

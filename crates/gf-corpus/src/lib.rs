@@ -1,0 +1,62 @@
+//! Single-cell counts: from files as they lie about to one clean corpus.
+//!
+//! The nouns: a [`GeneId`] is an Ensembl human gene id and nothing else; the
+//! shipped [`Annotation`] turns symbols, old symbols and aliases into ids. A
+//! [`CountSource`] is an open file that yields blocks of cells over the rows
+//! it names itself. [`ingest`] maps those rows to genes, sums the rows of one
+//! gene, drops cells with too few protein-coding genes, and writes a
+//! [`Corpus`]; its [`Ledger`] accounts for every cell, row and count. From a
+//! corpus come the [`Medians`] by which the tokenizer scales each gene.
+//!
+//! Why this shape: files disagree about everything (which matrix is raw,
+//! which column is the id, what a gene is called), and all of that is settled
+//! here, once, so that whoever comes later sees one kind of cell. What cannot
+//! be settled is refused with the place and the value, or counted in the
+//! ledger; nothing is guessed.
+//!
+//! ```
+//! use std::{ops::ControlFlow, path::PathBuf};
+//! use gf_corpus::{Corpus, IngestOptions, ingest, nonzero_medians};
+//!
+//! let cells = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/immune_559"));
+//! let out = tempfile::tempdir()?;
+//! let folder = out.path().join("immune.corpus");
+//! let ledger = ingest(&[cells], &folder, &IngestOptions::default(), &mut |_| ControlFlow::Continue(()))?;
+//! assert_eq!(ledger.totals().cells.kept, 559);
+//!
+//! let corpus = Corpus::open(&folder)?;
+//! let medians = nonzero_medians(&corpus, &mut |_| ControlFlow::Continue(()))?;
+//! let actb = "ENSG00000075624".parse()?;
+//! assert!(medians.get(actb).is_some_and(|cp10k| cp10k > 10.0));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! This crate knows no tokens and no models.
+
+mod gene;
+mod annotation;
+mod counts;
+mod source;
+mod mapping;
+mod qc;
+mod ledger;
+mod ingest;
+mod writer;
+mod corpus;
+mod medians;
+mod tensor;
+mod error;
+
+pub use annotation::{Annotation, Resolution, Route};
+pub use corpus::{CellBlock, Corpus};
+pub use counts::CountMatrix;
+pub use error::{Error, Result};
+pub use gene::{Biotype, Gene, GeneId};
+pub use ingest::{IngestOptions, Progress, ingest};
+pub use ledger::{CellTally, FileLedger, Ledger, Tally, Totals};
+pub use medians::{Medians, cp10k, nonzero_medians};
+pub use qc::{MIN_PROTEIN_CODING, Verdict};
+pub use source::{
+    COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions, open_source,
+};
+pub use tensor::cp10k_tensor;

@@ -1,0 +1,205 @@
+//! One trait over every file format: genes, cells, and blocks of rows.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    counts::CountMatrix,
+    error::{Error, Result},
+};
+
+mod h5ad;
+mod mex;
+
+/// Farthest a stored value may lie from a whole number and still be a count.
+///
+/// Tables that went through floating point carry noise of 1e-11 (celltypist's
+/// sample); the smallest value of a log-normalised cell lies 1e-2 from zero.
+pub const COUNT_TOLERANCE: f64 = 1e-6;
+
+const READ_BUFFER: usize = 1 << 18;
+
+/// How to read a file of counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceOptions {
+    /// The matrix of an `.h5ad` file: `X`, `raw/X` or the name of a layer.
+    /// Without it: `X` if it holds raw counts, else `raw/X`, else the layer
+    /// `counts`. MEX folders hold one matrix and take no notice.
+    pub layer: Option<String>,
+}
+
+/// A gene row as the file names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceGene {
+    /// The id column: an Ensembl id, or whatever else stands there.
+    pub id: String,
+    /// The name column, where there is one.
+    pub symbol: Option<String>,
+}
+
+/// Rows of a file that are no genes: antibodies, guides, peaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherFeatures {
+    /// How many such rows.
+    pub rows: u64,
+    /// The counts read from them so far.
+    pub counts: u64,
+}
+
+/// Some consecutive cells of a file, over the file's own gene rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceBlock {
+    /// One id a cell.
+    pub cell_ids: Vec<String>,
+    /// Cells × [`CountSource::genes`].
+    pub counts: CountMatrix,
+    /// One vector per [`CountSource::columns`], one value a cell.
+    pub columns: Vec<Vec<Option<String>>>,
+}
+
+/// A file of raw counts, read in blocks of cells.
+pub trait CountSource: Send {
+    /// The file or folder.
+    fn path(&self) -> &Path;
+
+    /// Which matrix of it is read: `matrix.mtx`, `X`, `raw/X`, `layers/NAME`.
+    fn layer(&self) -> &str;
+
+    /// Its gene rows, in file order.
+    fn genes(&self) -> &[SourceGene];
+
+    /// Its number of cells.
+    fn n_cells(&self) -> usize;
+
+    /// Names of its per-cell metadata columns.
+    fn columns(&self) -> &[String];
+
+    /// Metadata columns left out because of the way they are stored.
+    fn unread_columns(&self) -> &[String];
+
+    /// Rows that are no genes, by feature type.
+    fn other_features(&self) -> &BTreeMap<String, OtherFeatures>;
+
+    /// The next cells, at most `max_cells` of them; `None` after the last.
+    ///
+    /// # Errors
+    /// Names the file and the first place where it breaks its format, above
+    /// all [`Error::NotCounts`].
+    fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>>;
+}
+
+/// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain) or an `.h5ad` file.
+///
+/// # Errors
+/// [`Error::UnknownFormat`] for anything else, or what is wrong with the file.
+pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
+    let meta = std::fs::metadata(path).map_err(Error::io(path))?;
+    if meta.is_dir() {
+        return Ok(Box::new(mex::MexSource::open(path)?));
+    }
+    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("h5ad")) {
+        return Ok(Box::new(h5ad::H5adSource::open(path, options)?));
+    }
+    Err(Error::UnknownFormat { path: path.to_owned() })
+}
+
+/// The count a stored number stands for, if it stands for one.
+pub(crate) fn raw_count(value: f64) -> Option<u32> {
+    let rounded = value.round();
+    let whole = (value - rounded).abs() <= COUNT_TOLERANCE;
+    (whole && (0.0..=f64::from(u32::MAX)).contains(&rounded)).then_some(rounded as u32)
+}
+
+/// Opens a text file, unpacking it if its first bytes say gzip.
+pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead + Send>> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut reader = BufReader::with_capacity(READ_BUFFER, file);
+    let gzip = reader.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
+    if gzip {
+        let unpacked = MultiGzDecoder::new(reader);
+        return Ok(Box::new(BufReader::with_capacity(READ_BUFFER, unpacked)));
+    }
+    Ok(Box::new(reader))
+}
+
+/// Longest line any of the text formats needs.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Lines of a text file with their numbers, in one reused buffer.
+pub(crate) struct Lines {
+    reader: Box<dyn BufRead + Send>,
+    path: PathBuf,
+    line: Vec<u8>,
+    number: u64,
+}
+
+impl Lines {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let reader = open_text(path)?;
+        Ok(Self { reader, path: path.to_owned(), line: Vec::new(), number: 0 })
+    }
+
+    /// The next line without its end; `None` at the end of the file.
+    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>> {
+        self.line.clear();
+        let mut limited = (&mut self.reader).take(MAX_LINE);
+        let n_bytes = limited.read_until(b'\n', &mut self.line).map_err(Error::io(&self.path))?;
+        if n_bytes == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        if n_bytes as u64 == MAX_LINE {
+            return Err(self.unexpected(format!("a line shorter than {MAX_LINE} bytes")));
+        }
+        while let Some(b'\n' | b'\r') = self.line.last() {
+            self.line.pop();
+        }
+        Ok(Some(&self.line))
+    }
+
+    /// 1-based number of the current line.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The current line, as text.
+    pub(crate) fn text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.line).map_err(|_| self.unexpected("UTF-8 text".to_owned()))
+    }
+
+    /// The current line is not what the format promises.
+    pub(crate) fn unexpected(&self, expected: String) -> Error {
+        const SHOWN: usize = 80;
+        let shown = &self.line[..self.line.len().min(SHOWN)];
+        let found = String::from_utf8_lossy(shown).into_owned();
+        Error::Line { path: self.path.clone(), line: self.number, found, expected }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raw_counts_are_whole_and_fit() {
+        let check = |value: f64, expected| assert_eq!(raw_count(value), expected, "{value}");
+        check(0.0, Some(0));
+        check(-0.0, Some(0));
+        check(0.999_999_999_999_999, Some(1));
+        check(32.000_000_000_000_1, Some(32));
+        check(4_294_967_295.0, Some(u32::MAX));
+        check(4_294_967_296.0, None);
+        check(0.5, None);
+        check(1.000_01, None);
+        check(-1.0, None);
+        check(f64::NAN, None);
+        check(f64::INFINITY, None);
+    }
+}

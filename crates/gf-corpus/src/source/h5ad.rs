@@ -1,0 +1,201 @@
+//! AnnData files, every encoding from anndata 0.6 (compound obs and var,
+//! `h5sparse_format`, `raw.X`) to 0.12 (nullable and categorical groups).
+//!
+//! The matrix is `X` if it holds raw counts, else `raw/X`, else
+//! `layers/counts`, unless a layer is named. The gene ids are the index or
+//! the column of var in which most values are Ensembl ids.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use self::{
+    file::H5,
+    frame::Frame,
+    matrix::{Matrix, Names},
+};
+use super::{CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions};
+use crate::{
+    error::{Error, Result},
+    gene::GeneId,
+};
+
+mod column;
+mod compound;
+mod file;
+mod frame;
+mod matrix;
+
+/// Columns of var that usually hold ids, the first preferred on a tie.
+const ID_COLUMNS: [&str; 6] =
+    ["ensembl_id", "gene_ids", "feature_id", "gene_id", "ensembl", "Accession"];
+/// Columns of var that usually hold symbols, the first preferred.
+const SYMBOL_COLUMNS: [&str; 8] = [
+    "feature_name",
+    "gene_symbols",
+    "gene_symbol",
+    "gene_names",
+    "gene_name",
+    "symbol",
+    "symbols",
+    "name",
+];
+
+/// An open `.h5ad` file.
+pub(super) struct H5adSource {
+    path: PathBuf,
+    genes: Vec<SourceGene>,
+    cells: Frame,
+    columns: Vec<String>,
+    matrix: Matrix,
+    other: BTreeMap<String, OtherFeatures>,
+    next_cell: usize,
+}
+
+impl H5adSource {
+    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
+        let h5 = H5::open(path)?;
+        let cells = Frame::read(&h5, "obs")?;
+        let (matrix, genes) = match &options.layer {
+            Some(layer) => open_layer(&h5, layer, &cells)?,
+            None => choose(&h5, &cells)?,
+        };
+        let columns = cells.columns.iter().map(|(name, _)| name.clone()).collect();
+        let path = path.to_owned();
+        Ok(Self { path, genes, cells, columns, matrix, other: BTreeMap::new(), next_cell: 0 })
+    }
+}
+
+impl CountSource for H5adSource {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn layer(&self) -> &str {
+        self.matrix.layer()
+    }
+
+    fn genes(&self) -> &[SourceGene] {
+        &self.genes
+    }
+
+    fn n_cells(&self) -> usize {
+        self.cells.index.len()
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    fn unread_columns(&self) -> &[String] {
+        &self.cells.unread
+    }
+
+    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
+        &self.other
+    }
+
+    fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
+        let start = self.next_cell;
+        let end = self.n_cells().min(start + max_cells.max(1));
+        if start == end {
+            return Ok(None);
+        }
+        let names = Names { cells: &self.cells.index, genes: &self.genes };
+        let counts = self.matrix.read(start, end, &names)?;
+        let cell_ids = self.cells.index[start..end].to_vec();
+        let columns = self.cells.columns.iter();
+        let columns = columns.map(|(_, column)| (start..end).map(|i| column.get(i)).collect());
+        self.next_cell = end;
+        Ok(Some(SourceBlock { cell_ids, counts, columns: columns.collect() }))
+    }
+}
+
+/// A matrix of the file and the table of its genes; old files write `raw.X`.
+fn candidates(layer: &str) -> Vec<(String, &'static str)> {
+    match layer {
+        "X" => vec![("X".to_owned(), "var")],
+        "raw/X" | "raw.X" => vec![("raw/X".to_owned(), "raw/var"), ("raw.X".to_owned(), "raw.var")],
+        name => {
+            let name = name.strip_prefix("layers/").unwrap_or(name);
+            vec![(format!("layers/{name}"), "var")]
+        }
+    }
+}
+
+fn find(h5: &H5, layer: &str) -> Option<(String, &'static str)> {
+    candidates(layer).into_iter().find(|(object, _)| h5.has(object))
+}
+
+fn open_layer(h5: &H5, layer: &str, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
+    let Some((object, var)) = find(h5, layer) else {
+        return Err(missing(h5, layer));
+    };
+    let genes = genes(&Frame::read(h5, var)?);
+    let matrix = Matrix::open(h5, &object, cells.index.len(), genes.len())?;
+    Ok((matrix, genes))
+}
+
+/// The first matrix that holds raw counts as far as its beginning tells.
+fn choose(h5: &H5, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
+    let mut refused = None;
+    for layer in ["X", "raw/X", "layers/counts"] {
+        if find(h5, layer).is_none() {
+            continue;
+        }
+        let (matrix, genes) = open_layer(h5, layer, cells)?;
+        match matrix.probe(&Names { cells: &cells.index, genes: &genes }) {
+            Ok(()) => return Ok((matrix, genes)),
+            Err(error @ Error::NotCounts { .. }) => refused = refused.or(Some(error)),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| missing(h5, "X, raw/X or layers/counts")))
+}
+
+fn missing(h5: &H5, layer: &str) -> Error {
+    let mut present: Vec<String> = h5.children("layers").iter().map(|l| format!("layers/{l}")).collect();
+    present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| h5.has(m)).map(str::to_owned));
+    let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+    Error::MissingLayer { path: h5.path().to_owned(), layer: layer.to_owned(), present }
+}
+
+/// The gene rows a var table describes.
+fn genes(var: &Frame) -> Vec<SourceGene> {
+    let id = id_column(var);
+    let symbol = SYMBOL_COLUMNS.into_iter().find_map(|name| var.column(name));
+    let row = |gene: usize| {
+        let index = var.index[gene].clone();
+        let named = symbol.and_then(|column| column.get(gene));
+        match id {
+            Some(column) => {
+                let id = column.get(gene).unwrap_or_default();
+                SourceGene { id, symbol: named.or(Some(index)) }
+            }
+            None => SourceGene { id: index, symbol: named },
+        }
+    };
+    (0..var.index.len()).map(row).collect()
+}
+
+/// The column that holds more Ensembl ids than the index and any other column.
+fn id_column(var: &Frame) -> Option<&column::Column> {
+    let in_index = var.index.iter().filter(|id| looks_ensembl(id)).count();
+    let preferred = ID_COLUMNS.into_iter().filter_map(|name| var.column(name));
+    let all = preferred.chain(var.columns.iter().map(|(_, column)| column));
+    let mut best = (in_index, None);
+    for column in all.filter(|column| column.is_text()) {
+        let rows = 0..var.index.len();
+        let ids = rows.filter(|&i| column.get(i).is_some_and(|id| looks_ensembl(&id))).count();
+        if ids > best.0 {
+            best = (ids, Some(column));
+        }
+    }
+    best.1
+}
+
+/// A human gene id, or one of another species (which the mapping refuses).
+fn looks_ensembl(text: &str) -> bool {
+    GeneId::from_versioned(text).is_some() || crate::mapping::species(text).is_some()
+}

@@ -1,0 +1,119 @@
+//! An HDF5 file with errors that say which file and which object.
+
+use std::path::{Path, PathBuf};
+
+use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5Type, Hdf5Error, ReadNumeric};
+
+use crate::error::{Error, Result};
+
+/// An open HDF5 file and its path.
+pub(super) struct H5 {
+    file: H5File,
+    path: PathBuf,
+}
+
+impl H5 {
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        // Locks fail on read-only media, and nothing is written here.
+        let file = H5File::options().no_locking().open(path).map_err(error(path, "/"))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is a data set or group of that name.
+    pub(super) fn has(&self, object: &str) -> bool {
+        self.is_group(object) || self.file.dataset(object).is_ok()
+    }
+
+    pub(super) fn is_group(&self, object: &str) -> bool {
+        self.file.root_group().group(object).is_ok()
+    }
+
+    /// Names inside a group, sorted; none if there is no such group.
+    pub(super) fn children(&self, group: &str) -> Vec<String> {
+        let names = self.file.root_group().group(group).and_then(|group| group.link_names());
+        names.unwrap_or_default()
+    }
+
+    /// A text attribute of a group or data set.
+    pub(super) fn attribute(&self, object: &str, name: &str) -> Option<String> {
+        match self.file.root_group().group(object) {
+            Ok(group) => group.attr_string(name).ok(),
+            Err(_) => self.file.dataset(object).ok()?.attr(name).ok()?.read_string().ok(),
+        }
+    }
+
+    pub(super) fn dataset(&self, object: &str) -> Result<Data> {
+        let dataset = self.file.dataset(object).map_err(error(&self.path, object))?;
+        let kind = dataset.datatype().map_err(error(&self.path, object))?;
+        Ok(Data { dataset, kind, path: self.path.clone(), object: object.to_owned() })
+    }
+
+    pub(super) fn encoding(&self, object: &str, found: impl Into<String>, expected: &str) -> Error {
+        Error::Encoding {
+            path: self.path.clone(),
+            object: object.to_owned(),
+            found: found.into(),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// An open data set and where it came from.
+pub(super) struct Data {
+    dataset: H5Dataset,
+    /// Its element type.
+    pub(super) kind: DatatypeMessage,
+    /// The file.
+    pub(super) path: PathBuf,
+    /// Its name in the file.
+    pub(super) object: String,
+}
+
+impl Data {
+    pub(super) fn shape(&self) -> Vec<usize> {
+        self.dataset.shape()
+    }
+
+    /// Number of elements of a vector.
+    pub(super) fn len(&self) -> usize {
+        self.shape().iter().product()
+    }
+
+    pub(super) fn slice<T: H5Type>(&self, starts: &[usize], counts: &[usize]) -> Result<Vec<T>> {
+        self.dataset.read_slice(starts, counts).map_err(error(&self.path, &self.object))
+    }
+
+    /// Integers of any width; one that does not fit is an error.
+    pub(super) fn integers<T: ReadNumeric>(&self, start: usize, n: usize) -> Result<Vec<T>> {
+        let read = self.dataset.read_numeric_slice_as(&[start], &[n]);
+        read.map_err(error(&self.path, &self.object))
+    }
+
+    pub(super) fn strings(&self) -> Result<Vec<String>> {
+        self.dataset.read_strings_lossy().map_err(error(&self.path, &self.object))
+    }
+
+    /// All elements as bytes, as stored.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        self.dataset.read_raw_bytes().map_err(error(&self.path, &self.object))
+    }
+
+    /// The one element of a scalar, or of a vector of one.
+    pub(super) fn encoding(&self, expected: &str) -> Error {
+        Error::Encoding {
+            path: self.path.clone(),
+            object: self.object.clone(),
+            found: format!("{} of shape {:?}", self.kind, self.shape()),
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+fn error(path: &Path, object: &str) -> impl FnOnce(Hdf5Error) -> Error {
+    let (path, object) = (path.to_owned(), object.to_owned());
+    move |reason| Error::Hdf5 { path, object, reason: reason.to_string() }
+}

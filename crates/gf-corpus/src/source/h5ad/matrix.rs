@@ -1,0 +1,316 @@
+//! The count matrix of an `.h5ad` file: CSR, CSC or dense, any number type.
+//!
+//! CSR and dense matrices are read block by block. CSC is stored gene by
+//! gene, so it is turned once in memory (8 bytes a stored value).
+
+use rust_hdf5::{ByteOrder, DatatypeMessage};
+
+use super::{
+    super::{SourceGene, raw_count},
+    file::{Data, H5},
+};
+use crate::{
+    counts::CountMatrix,
+    error::{Error, Result},
+};
+
+/// Stored values looked at to tell raw counts from other numbers.
+const PROBED: usize = 1 << 16;
+/// Stored values read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// What errors call the rows and columns.
+pub(super) struct Names<'a> {
+    pub(super) cells: &'a [String],
+    pub(super) genes: &'a [SourceGene],
+}
+
+/// An open matrix, cells × genes.
+pub(super) struct Matrix {
+    layer: String,
+    n_cells: usize,
+    n_genes: usize,
+    store: Store,
+}
+
+enum Store {
+    Csr(Compressed),
+    Csc { stored: Compressed, turned: Option<CountMatrix> },
+    Dense(Data),
+}
+
+/// The three vectors of a compressed matrix.
+struct Compressed {
+    indptr: Vec<usize>,
+    indices: Data,
+    data: Data,
+}
+
+impl Matrix {
+    pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
+        let format = h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
+        let store = match format.as_deref() {
+            Some("csr_matrix" | "csr") if h5.is_group(layer) => {
+                Store::Csr(Compressed::open(h5, layer, n_cells, n_genes)?)
+            }
+            Some("csc_matrix" | "csc") if h5.is_group(layer) => {
+                let stored = Compressed::open(h5, layer, n_genes, n_cells)?;
+                Store::Csc { stored, turned: None }
+            }
+            _ if !h5.is_group(layer) => Store::Dense(dense(h5, layer, n_cells, n_genes)?),
+            other => {
+                let found = format!("encoding {:?}", other.unwrap_or("none"));
+                return Err(h5.encoding(layer, found, "csr_matrix, csc_matrix or a dense array"));
+            }
+        };
+        Ok(Self { layer: layer.to_owned(), n_cells, n_genes, store })
+    }
+
+    pub(super) fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    /// Whether the first stored values are raw counts.
+    pub(super) fn probe(&self, names: &Names) -> Result<()> {
+        match &self.store {
+            Store::Csr(stored) | Store::Csc { stored, .. } => {
+                let n = PROBED.min(stored.data.len());
+                self.check(stored.read_values(0, n)?, 0, names).map(|_| ())
+            }
+            Store::Dense(data) => {
+                let n = PROBED.div_ceil(self.n_genes.max(1)).min(self.n_cells);
+                self.check(read_dense(data, 0, n, self.n_genes)?, 0, names).map(|_| ())
+            }
+        }
+    }
+
+    /// The cells from `start` to before `end`.
+    pub(super) fn read(&mut self, start: usize, end: usize, names: &Names) -> Result<CountMatrix> {
+        if let Store::Csc { turned: None, .. } = self.store {
+            let whole = self.turn(names)?;
+            if let Store::Csc { turned, .. } = &mut self.store {
+                *turned = Some(whole);
+            }
+        }
+        let mut counts = CountMatrix::new(self.n_genes);
+        match &self.store {
+            Store::Csr(stored) => self.read_csr(stored, start, end, names, &mut counts)?,
+            Store::Dense(data) => {
+                let values = read_dense(data, start, end - start, self.n_genes)?;
+                let values = self.check(values, start * self.n_genes, names)?;
+                for row in values.chunks(self.n_genes.max(1)) {
+                    counts.push_row((0..).zip(row.iter().copied()).collect())?;
+                }
+            }
+            Store::Csc { turned, .. } => {
+                for cell in start..end {
+                    let row = turned.iter().flat_map(|m| {
+                        let (genes, values) = m.row(cell);
+                        genes.iter().copied().zip(values.iter().copied())
+                    });
+                    counts.push_row(row.collect())?;
+                }
+            }
+        }
+        Ok(counts)
+    }
+
+    fn read_csr(
+        &self,
+        stored: &Compressed,
+        start: usize,
+        end: usize,
+        names: &Names,
+        counts: &mut CountMatrix,
+    ) -> Result<()> {
+        let (from, to) = (stored.indptr[start], stored.indptr[end]);
+        let genes = stored.read_indices(from, to, self.n_genes)?;
+        let values = self.check(stored.read_values(from, to - from)?, from, names)?;
+        for cell in start..end {
+            let span = stored.indptr[cell] - from..stored.indptr[cell + 1] - from;
+            let row = genes[span.clone()].iter().copied().zip(values[span].iter().copied());
+            counts.push_row(row.collect())?;
+        }
+        Ok(())
+    }
+
+    /// Turns a gene-by-gene matrix into cells.
+    fn turn(&self, names: &Names) -> Result<CountMatrix> {
+        let Store::Csc { stored, .. } = &self.store else {
+            return Ok(CountMatrix::new(self.n_genes));
+        };
+        let n_values = stored.data.len();
+        let mut ends = vec![0usize; self.n_cells + 1];
+        for from in (0..n_values).step_by(CHUNK) {
+            for cell in stored.read_indices(from, n_values.min(from + CHUNK), self.n_cells)? {
+                ends[cell as usize + 1] += 1;
+            }
+        }
+        for cell in 0..self.n_cells {
+            ends[cell + 1] += ends[cell];
+        }
+        let mut entries = vec![(0u32, 0u32); n_values];
+        let mut next = ends.clone();
+        for from in (0..n_values).step_by(CHUNK) {
+            let to = n_values.min(from + CHUNK);
+            let cells = stored.read_indices(from, to, self.n_cells)?;
+            let values = self.check(stored.read_values(from, to - from)?, from, names)?;
+            for (at, (cell, value)) in (from..).zip(cells.into_iter().zip(values)) {
+                let gene = stored.indptr.partition_point(|&end| end <= at) - 1;
+                let place = &mut next[cell as usize];
+                entries[*place] = (gene as u32, value);
+                *place += 1;
+            }
+        }
+        let mut counts = CountMatrix::new(self.n_genes);
+        for span in ends.windows(2) {
+            counts.push_row(entries[span[0]..span[1]].to_vec())?;
+        }
+        Ok(counts)
+    }
+
+    /// Counts, or an error that names the cell and gene of the first other value.
+    fn check(&self, values: Values, from: usize, names: &Names) -> Result<Vec<u32>> {
+        values.counts().map_err(|(offset, found)| match self.place(from + offset) {
+            Ok((cell, gene)) => Error::NotCounts {
+                path: self.data().path.clone(),
+                layer: self.layer.clone(),
+                cell: names.cells.get(cell).cloned().unwrap_or_default(),
+                gene: names.genes.get(gene).map(|gene| gene.id.clone()).unwrap_or_default(),
+                found,
+            },
+            Err(error) => error,
+        })
+    }
+
+    fn data(&self) -> &Data {
+        match &self.store {
+            Store::Csr(stored) | Store::Csc { stored, .. } => &stored.data,
+            Store::Dense(data) => data,
+        }
+    }
+
+    /// Cell and gene of a stored value.
+    fn place(&self, at: usize) -> Result<(usize, usize)> {
+        let major = |stored: &Compressed| stored.indptr.partition_point(|&end| end <= at) - 1;
+        Ok(match &self.store {
+            Store::Dense(_) => (at / self.n_genes.max(1), at % self.n_genes.max(1)),
+            Store::Csr(stored) => {
+                (major(stored), stored.read_indices(at, at + 1, self.n_genes)?[0] as usize)
+            }
+            Store::Csc { stored, .. } => {
+                (stored.read_indices(at, at + 1, self.n_cells)?[0] as usize, major(stored))
+            }
+        })
+    }
+}
+
+impl Compressed {
+    fn open(h5: &H5, layer: &str, n_major: usize, n_minor: usize) -> Result<Self> {
+        let part = |name: &str| h5.dataset(&format!("{layer}/{name}"));
+        let (indptr, indices, data) = (part("indptr")?, part("indices")?, part("data")?);
+        let offsets: Vec<u64> = indptr.integers(0, indptr.len())?;
+        let length = |what: &str, found: usize, expected: usize| {
+            let (found, expected) = (found as u64, expected as u64);
+            let (path, what) = (h5.path().to_owned(), format!("{layer}: {what}"));
+            if found == expected { Ok(()) } else { Err(Error::Length { path, what, found, expected }) }
+        };
+        length("row offsets", offsets.len(), n_major + 1)?;
+        length("stored values against indices", data.len(), indices.len())?;
+        let last = offsets.last().map_or(0, |&last| usize::try_from(last).unwrap_or(usize::MAX));
+        length("stored values against the last row offset", data.len(), last)?;
+        if offsets[0] != 0 || !offsets.is_sorted() {
+            return Err(h5.encoding(&indptr.object, "descending offsets", "offsets that ascend from 0"));
+        }
+        u32::try_from(n_major.max(n_minor)).map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
+        let indptr = offsets.into_iter().map(|offset| offset as usize).collect();
+        Ok(Self { indptr, indices, data })
+    }
+
+    fn read_values(&self, from: usize, n: usize) -> Result<Values> {
+        Values::read(&self.data, &[from], &[n])
+    }
+
+    fn read_indices(&self, from: usize, to: usize, n_minor: usize) -> Result<Vec<u32>> {
+        let indices: Vec<u32> = self.indices.integers(from, to - from)?;
+        match indices.iter().position(|&index| index as usize >= n_minor) {
+            None => Ok(indices),
+            Some(offset) => Err(Error::Encoding {
+                path: self.indices.path.clone(),
+                object: self.indices.object.clone(),
+                found: format!("index {} at {}", indices[offset], from + offset),
+                expected: format!("indices below {n_minor}"),
+            }),
+        }
+    }
+}
+
+fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {
+    let data = h5.dataset(layer)?;
+    if data.shape() != [n_cells, n_genes] {
+        let expected = format!("an array of shape [{n_cells}, {n_genes}]");
+        return Err(data.encoding(&expected));
+    }
+    Ok(data)
+}
+
+fn read_dense(data: &Data, start: usize, n: usize, n_genes: usize) -> Result<Values> {
+    Values::read(data, &[start, 0], &[n, n_genes])
+}
+
+/// Stored numbers in the type the file has them.
+enum Values {
+    Integers(Vec<i64>),
+    Floats(Vec<f64>),
+    Singles(Vec<f32>),
+}
+
+impl Values {
+    fn read(data: &Data, starts: &[usize], counts: &[usize]) -> Result<Self> {
+        use DatatypeMessage as Kind;
+        if counts.contains(&0) {
+            return Ok(Self::Singles(Vec::new()));
+        }
+        macro_rules! integers {
+            ($kind:ty) => {
+                data.slice::<$kind>(starts, counts)?.into_iter().map(i64::from).collect()
+            };
+        }
+        let (Kind::FixedPoint { byte_order: order, .. } | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
+        else {
+            return Err(data.encoding("numbers"));
+        };
+        if *order != ByteOrder::LittleEndian {
+            return Err(data.encoding("little-endian numbers"));
+        }
+        Ok(match data.kind {
+            Kind::FloatingPoint { size: 4, .. } => Self::Singles(data.slice(starts, counts)?),
+            Kind::FloatingPoint { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
+            Kind::FixedPoint { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
+            Kind::FixedPoint { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
+            Kind::FixedPoint { size: 4, signed: true, .. } => Self::Integers(integers!(i32)),
+            Kind::FixedPoint { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
+            Kind::FixedPoint { size: 1, .. } => Self::Integers(integers!(u8)),
+            Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
+            Kind::FixedPoint { size: 4, .. } => Self::Integers(integers!(u32)),
+            // Above i64::MAX it becomes negative, which is refused as well.
+            Kind::FixedPoint { size: 8, .. } => {
+                Self::Integers(data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect())
+            }
+            _ => return Err(data.encoding("integers of 1 to 8 bytes, f32 or f64")),
+        })
+    }
+
+    /// All as counts, or where the first other value stands and what it is.
+    fn counts(self) -> Result<Vec<u32>, (usize, String)> {
+        fn all<T: Copy + ToString>(values: &[T], count: impl Fn(T) -> Option<u32>) -> Result<Vec<u32>, (usize, String)> {
+            let counts = values.iter().enumerate();
+            counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
+        }
+        match self {
+            Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),
+            Self::Floats(values) => all(&values, raw_count),
+            Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
+        }
+    }
+}

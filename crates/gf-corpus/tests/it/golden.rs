@@ -1,0 +1,210 @@
+//! Real files read equal to what is known about them (shared/data/INDEX.md).
+
+use std::path::PathBuf;
+
+use gf_corpus::Route;
+
+use crate::support::{Triplets, column, lenient, shared, text, triplets};
+
+/// What INDEX.md and PROVENANCE.txt say of a file.
+struct Known {
+    path: &'static str,
+    layer: &'static str,
+    n_cells: u64,
+    n_rows: u64,
+    counts: u64,
+}
+
+#[track_caller]
+fn check(known: &Known) {
+    let Some(path) = shared(known.path) else { return };
+    let (_folder, corpus, ledger) = lenient(&[path], None).unwrap();
+    let file = &ledger.files[0];
+    let rows = file.mapped().rows + file.unmapped().rows;
+    assert_eq!(file.layer, known.layer);
+    assert_eq!(file.cells.read, known.n_cells);
+    assert_eq!(rows, known.n_rows);
+    assert_eq!(file.counts_read(), known.counts);
+    let totals: u64 = corpus.blocks().flat_map(|block| block.unwrap().totals).sum();
+    assert_eq!(totals, known.counts);
+}
+
+#[test]
+fn mex_01_pbmc1k_v3_layout() {
+    check(&Known {
+        path: "data/01_pbmc1k_v2_mex/filtered_feature_bc_matrix",
+        layer: "matrix.mtx",
+        n_cells: 996,
+        n_rows: 33_538,
+        counts: 3_524_098,
+    });
+}
+
+#[test]
+fn mex_02_pbmc3k_v2_layout_plain() {
+    check(&Known {
+        path: "data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19",
+        layer: "matrix.mtx",
+        n_cells: 180,
+        n_rows: 32_697,
+        counts: 427_660,
+    });
+}
+
+#[test]
+fn mex_10_chr21() {
+    check(&Known {
+        path: "data/10_10x_chr21_h5_mex/filtered_feature_bc_matrix",
+        layer: "matrix.mtx",
+        n_cells: 1_107,
+        n_rows: 507,
+        counts: 41_549,
+    });
+}
+
+#[test]
+fn mex_14_scenic_v2_layout_gzip() {
+    check(&Known {
+        path: "data/14_scenic_loom_mex/filtered_gene_bc_matrices",
+        layer: "matrix.mtx",
+        n_cells: 100,
+        n_rows: 8_136,
+        counts: 388_653,
+    });
+}
+
+#[test]
+fn h5ad_06_kang() {
+    check(&Known {
+        path: "data/06_kang_ifnb/kang_muscat_4samples_ensembl.h5ad",
+        layer: "X",
+        n_cells: 1_556,
+        n_rows: 1_267,
+        counts: 2_338_396,
+    });
+}
+
+#[test]
+fn h5ad_07_takes_raw_x() {
+    check(&Known {
+        path: "data/07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad",
+        layer: "raw/X",
+        n_cells: 330,
+        n_rows: 10_492,
+        counts: 466_437,
+    });
+}
+
+#[test]
+fn h5ad_08_cellxgene_schema_7() {
+    check(&Known {
+        path: "data/08_cellxgene_schema_real/cd4t_perturbseq_schema7.h5ad",
+        layer: "X",
+        n_cells: 500,
+        n_rows: 2_000,
+        counts: 859_978,
+    });
+}
+
+#[test]
+fn h5ad_02_equals_the_mex_of_the_same_cells() {
+    let (Some(mex), Some(h5ad)) = (
+        shared("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19"),
+        shared("data/02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad"),
+    ) else {
+        return;
+    };
+    let (_a, mex, _) = lenient(&[mex], None).unwrap();
+    let (_b, h5ad, ledger) = lenient(&[h5ad], None).unwrap();
+    assert_eq!((h5ad.n_cells(), ledger.files[0].layer.as_str()), (500, "X"));
+    let (mex, h5ad) = (triplets(&mex), triplets(&h5ad));
+    // The .h5ad has fewer genes; rows without an id there come by symbol.
+    let common: Vec<_> = h5ad.iter().filter(|(key, _)| mex.contains_key(*key)).collect();
+    let differing = common.iter().filter(|(key, count)| mex[*key] != **count).count();
+    assert!(common.len() > 10_000, "{} common entries", common.len());
+    assert_eq!(differing, 0);
+    let labels = column(&lenient(&[shared("data/02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad").unwrap()], None).unwrap().1, "seurat_annotations");
+    assert!(labels.iter().any(Option::is_none) && labels.iter().flatten().any(|l| l == "B"));
+}
+
+fn truth() -> Option<Triplets> {
+    let table = text(&shared("data/17_h5ad_encodings/truth_triplets.tsv.gz")?);
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('\t').collect();
+        ((cells[0].to_owned(), cells[1].to_owned()), cells[2].parse().unwrap())
+    };
+    Some(table.lines().skip(1).map(row).collect())
+}
+
+#[track_caller]
+fn encoding(name: &str, layer: &str, column: &str, values: &[Option<&str>]) {
+    let (Some(truth), Some(path)) = (truth(), shared(&format!("data/17_h5ad_encodings/{name}.h5ad"))) else {
+        return;
+    };
+    let (_folder, corpus, ledger) = lenient(&[path], None).unwrap();
+    assert_eq!(ledger.files[0].layer, layer);
+    assert_eq!(ledger.files[0].unmapped().rows, 0, "{:?}", ledger.files[0].unknown_names);
+    assert!(triplets(&corpus) == truth, "{name} differs from the truth");
+    let found = crate::support::column(&corpus, column);
+    let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).take(values.len()).collect();
+    assert_eq!(found, values, "{name} {column}");
+}
+
+#[test]
+fn every_encoding_of_17_equals_the_truth() {
+    let bins = [Some("high"), Some("high")];
+    let bins = |n: usize| &bins[..n];
+    encoding("v0109_layers_counts_i64_X_lognorm", "layers/counts", "depth_bin", bins(0));
+    encoding("v012_csr_i32_nocompress", "X", "depth_bin", bins(0));
+    encoding("v012_csr_u16_rangeindex_feature_id", "X", "depth_bin", bins(0));
+    encoding("v012_nullable_columns", "X", "depth_bin", bins(0));
+    encoding("v078_csr_f32_symbols_gene_ids", "X", "depth_bin", bins(0));
+    encoding("v078_rawX_counts_X_lognorm", "raw/X", "depth_bin", bins(0));
+    encoding("v080_csc_f64_symbols_ensembl_id", "X", "depth_bin", bins(0));
+}
+
+/// Smallest share of counts that must land on the right gene by symbol alone.
+const RIGHT_BY_SYMBOL: f64 = 0.98;
+
+/// Reads a MEX folder twice: by id, and with the ids taken away.
+fn by_symbol(path: &str) {
+    let Some(path) = shared(path) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    for name in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()) {
+        let file_name = name.file_name().unwrap().to_str().unwrap();
+        let copy = folder.path().join(file_name);
+        if !file_name.starts_with("genes") {
+            std::fs::copy(&name, &copy).unwrap();
+            continue;
+        }
+        let symbol = |line: &str| format!("{}\n", line.split('\t').nth(1).unwrap());
+        let symbols: String = text(&name).lines().map(symbol).collect();
+        crate::support::write(&copy, &symbols);
+    }
+    let sums = |input: PathBuf| {
+        let (_folder, corpus, ledger) = lenient(&[input], None).unwrap();
+        let mut sums = std::collections::BTreeMap::<String, u64>::new();
+        for ((_, gene), count) in triplets(&corpus) {
+            *sums.entry(gene).or_default() += count;
+        }
+        (sums, ledger)
+    };
+    let (truth, _) = sums(path.clone());
+    let (found, ledger) = sums(folder.path().to_owned());
+    let total: u64 = truth.values().sum();
+    let right: u64 = truth.iter().map(|(gene, n)| n.min(found.get(gene).unwrap_or(&0))).sum();
+    let share = right as f64 / total as f64;
+    let book = &ledger.files[0];
+    eprintln!(
+        "{}: {share:.5} of counts right by symbol; routes {:?}; ambiguous {:?}; unknown {:?}",
+        path.display(), book.routes, book.ambiguous, book.unknown
+    );
+    assert!(book.routes[&Route::Symbol].rows > book.routes[&Route::Previous].rows);
+    assert!(share >= RIGHT_BY_SYMBOL, "{share}");
+}
+
+#[test]
+fn symbols_find_the_right_genes() {
+    by_symbol("data/14_scenic_loom_mex/filtered_gene_bc_matrices");
+    by_symbol("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19");
+}

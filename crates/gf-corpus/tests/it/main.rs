@@ -1,0 +1,18 @@
+//! Tests of gf-corpus from the outside.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod golden;
+mod h5ad;
+mod laws;
+mod medians;
+mod mex;
+mod pipeline;
+mod refused;
+mod suite;
+
+#[test]
+fn tensor_suite_on_flex() {
+    suite::suite::<burn_flex::Flex>(&Default::default());
+}

@@ -1,0 +1,195 @@
+//! What several test modules need: folders, small files, whole corpora.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
+use gf_corpus::{Corpus, Error, IngestOptions, Ledger, Progress, SourceOptions, ingest};
+use rust_hdf5::{H5File, H5Type};
+use tempfile::TempDir;
+
+/// Counts by cell and gene.
+pub type Triplets = BTreeMap<(String, String), u64>;
+
+/// A path under the shared folder; says so and gives `None` if it is absent.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let root = std::env::var_os("GF_SHARED").map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let path = root.join(path);
+    if !path.exists() {
+        eprintln!("SKIPPED: {} is absent", path.display());
+        return None;
+    }
+    Some(path)
+}
+
+/// Text of a file, unpacked if it is gzip.
+pub fn text(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap();
+    let mut text = String::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        return text;
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The immune cells that ship in the repository.
+pub fn immune() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/immune_559"))
+}
+
+pub fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Ingests with every cell kept that has a count.
+pub fn lenient(inputs: &[PathBuf], layer: Option<&str>) -> Result<(TempDir, Corpus, Ledger), Error> {
+    let source = SourceOptions { layer: layer.map(str::to_owned) };
+    run(inputs, &IngestOptions { source, min_protein_coding: 0 })
+}
+
+pub fn run(inputs: &[PathBuf], options: &IngestOptions) -> Result<(TempDir, Corpus, Ledger), Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("corpus");
+    let ledger = ingest(inputs, &out, options, &mut go_on)?;
+    let corpus = Corpus::open(&out)?;
+    assert_eq!(corpus.ledger(), &ledger);
+    balanced(&ledger);
+    Ok((folder, corpus, ledger))
+}
+
+/// Every count that came in went somewhere.
+pub fn balanced(ledger: &Ledger) {
+    for file in &ledger.files {
+        assert_eq!(file.mapped().counts, file.counts_kept + file.counts_in_dropped_cells, "{file:?}");
+        let cells = file.cells;
+        assert_eq!(cells.read, cells.kept + cells.empty + cells.few_protein_coding, "{file:?}");
+    }
+}
+
+/// All counts of a corpus.
+pub fn triplets(corpus: &Corpus) -> Triplets {
+    let mut all = Triplets::new();
+    for block in corpus.blocks() {
+        let block = block.unwrap();
+        for (cell, (genes, counts)) in block.cell_ids.iter().zip(block.counts.rows()) {
+            for (&gene, &count) in genes.iter().zip(counts) {
+                let gene = corpus.genes()[gene as usize].id.to_string();
+                let old = all.insert((cell.clone(), gene), u64::from(count));
+                assert_eq!(old, None, "{cell} twice");
+            }
+        }
+    }
+    all
+}
+
+/// A metadata column of a corpus.
+pub fn column(corpus: &Corpus, name: &str) -> Vec<Option<String>> {
+    let place = corpus.columns().iter().position(|column| column == name).unwrap();
+    corpus.blocks().flat_map(|block| block.unwrap().columns[place].clone()).collect()
+}
+
+/// Writes a file, gzip if its name says so.
+pub fn write(path: &Path, text: &str) {
+    let mut file = fs::File::create(path).unwrap();
+    if path.extension().is_some_and(|end| end == "gz") {
+        let mut stream = GzBuilder::new().write(file, Compression::fast());
+        stream.write_all(text.as_bytes()).unwrap();
+        stream.finish().unwrap();
+    } else {
+        file.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+/// A small MEX folder to be bent out of shape.
+#[derive(Clone)]
+pub struct Mex {
+    pub barcodes: Vec<String>,
+    /// Lines of features.tsv.
+    pub features: Vec<String>,
+    /// The whole matrix.mtx.
+    pub matrix: String,
+}
+
+/// Ten protein-coding genes by symbol.
+pub const SYMBOLS: [&str; 10] =
+    ["ACTB", "GAPDH", "CD3D", "CD3E", "MS4A1", "NKG7", "LYZ", "CD14", "CD8A", "CD4"];
+
+impl Mex {
+    /// From (gene row, cell, value), 0-based, in the order given.
+    pub fn new(features: &[&str], n_cells: usize, entries: &[(usize, usize, &str)]) -> Self {
+        let mut matrix = "%%MatrixMarket matrix coordinate integer general\n%\n".to_owned();
+        matrix += &format!("{} {n_cells} {}\n", features.len(), entries.len());
+        for (gene, cell, value) in entries {
+            matrix += &format!("{} {} {value}\n", gene + 1, cell + 1);
+        }
+        let barcodes = (0..n_cells).map(|cell| format!("CELL{cell}-1")).collect();
+        Self { barcodes, features: features.iter().map(|f| (*f).to_owned()).collect(), matrix }
+    }
+
+    /// Two cells with some counts over [`SYMBOLS`].
+    pub fn small() -> Self {
+        Self::new(&SYMBOLS, 2, &[(0, 0, "5"), (1, 0, "1"), (9, 0, "2"), (0, 1, "7"), (3, 1, "1")])
+    }
+
+    /// Writes the v3 names, with `.gz` at their end if asked.
+    pub fn write(&self, folder: &Path, end: &str) -> PathBuf {
+        fs::create_dir_all(folder).unwrap();
+        let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        write(&folder.join(format!("barcodes.tsv{end}")), &lines(&self.barcodes));
+        write(&folder.join(format!("features.tsv{end}")), &lines(&self.features));
+        write(&folder.join(format!("matrix.mtx{end}")), &self.matrix);
+        folder.to_owned()
+    }
+}
+
+/// A small CSR `.h5ad`: cells CELL0, CELL1 over [`SYMBOLS`]; values of any type.
+pub struct Ad<T> {
+    pub values: Vec<T>,
+    pub indices: Vec<i32>,
+    pub indptr: Vec<i32>,
+    pub genes: Vec<String>,
+    pub group: &'static str,
+}
+
+impl<T: H5Type> Ad<T> {
+    /// Two cells of two and three values.
+    pub fn new(values: Vec<T>) -> Self {
+        let genes = SYMBOLS.map(str::to_owned).to_vec();
+        Self { values, indices: vec![0, 4, 1, 2, 9], indptr: vec![0, 2, 5], genes, group: "X" }
+    }
+
+    pub fn write(&self, path: &Path) -> PathBuf {
+        let file = H5File::create(path).unwrap();
+        let group = file.create_group(self.group).unwrap();
+        group.set_attr_string("encoding-type", "csr_matrix").unwrap();
+        vector(&file, &format!("{}/data", self.group), &self.values);
+        vector(&file, &format!("{}/indices", self.group), &self.indices);
+        vector(&file, &format!("{}/indptr", self.group), &self.indptr);
+        frame(&file, "obs", &["CELL0".to_owned(), "CELL1".to_owned()]);
+        frame(&file, "var", &self.genes);
+        file.close().unwrap();
+        path.to_owned()
+    }
+}
+
+pub fn vector<T: H5Type>(file: &H5File, name: &str, values: &[T]) {
+    let (group, leaf) = name.rsplit_once('/').unwrap();
+    let group = file.root_group().group(group).unwrap();
+    let dataset = group.new_dataset::<T>().shape([values.len()]).create(leaf).unwrap();
+    dataset.write_raw(values).unwrap();
+}
+
+pub fn frame(file: &H5File, name: &str, index: &[String]) {
+    let group = file.create_group(name).unwrap();
+    group.set_attr_string("_index", "_index").unwrap();
+    group.set_attr_string("encoding-type", "dataframe").unwrap();
+    let index: Vec<&str> = index.iter().map(String::as_str).collect();
+    group.write_vlen_strings("_index", &index).unwrap();
+}

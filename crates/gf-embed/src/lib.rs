@@ -1,0 +1,43 @@
+//! **gf-embed** runs an encoder over cells and keeps one vector per cell.
+//!
+//! A [`CellReader`] joins a data set of tokens with the encoder that is to read
+//! it and refuses rows the model cannot hold; [`cls_embeddings`] gives the CLS row
+//! of the second-to-last or last layer as [`Embeddings`]: a table in the order of
+//! the rows asked for, the cell's id in each, written as CSV. [`similarity`]
+//! compares such vectors.
+//!
+//! Rows are computed in batches of similar length, so that little is padded, and
+//! put back in order; the values do not depend on the batches beyond rounding.
+//!
+//! ```no_run
+//! use std::{ops::ControlFlow, path::Path};
+//! use burn_flex::{Flex, FlexDevice};
+//! use gf_embed::{CellReader, EmbedOptions, cls_embeddings};
+//!
+//! let (config, encoder) =
+//!     gf_model::checkpoint::load_encoder::<Flex>(Path::new("model"), &FlexDevice)?;
+//! let dataset = gf_tokenize::Dataset::open(Path::new("cells.dataset"))?;
+//! let vocabulary = gf_tokenize::Vocabulary::read_tsv(Path::new("token_dictionary.tsv"))?;
+//! let reader = CellReader::new(&config, &dataset, &vocabulary)?;
+//! let rows: Vec<usize> = (0..dataset.len()).collect();
+//! let embeddings = cls_embeddings(
+//!     &encoder, &reader, &rows, &EmbedOptions::default(), &FlexDevice, &mut |_| ControlFlow::Continue(()),
+//! )?;
+//! embeddings.write_csv(Path::new("embeddings.csv"))?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! This crate must never know how weights are stored, trained or perturbed.
+
+mod extract;
+mod reader;
+mod table;
+
+pub mod similarity;
+
+mod error;
+
+pub use error::EmbedError;
+pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, cls_embeddings};
+pub use reader::CellReader;
+pub use table::Embeddings;

@@ -1,0 +1,115 @@
+//! What must hold on every backend; included by the binary's wgpu test as well.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::backend::Backend;
+use gf_embed::{CellReader, EmbedError, EmbedLayer, EmbedOptions, cls_embeddings};
+use gf_model::{Encoder, EncoderConfig, Preset};
+use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
+
+/// Different batches sum in another order: f32 rounding of values of magnitude 1.
+const ROUNDING: f32 = 2e-5;
+
+/// Cells of different lengths over genes with the tokens 4 to 13.
+const CELLS: [&[u32]; 4] =
+    [&[2, 5, 9, 3], &[2, 4, 5, 6, 7, 8, 9, 3], &[2, 13, 3], &[2, 12, 11, 10, 3]];
+
+pub fn suite<B: Backend>(device: &B::Device) {
+    B::seed(device, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let vocabulary = vocabulary();
+    let dataset = dataset(&folder.path().join("cells.dataset"), &vocabulary);
+    let config = config();
+    let encoder = config.init_encoder::<B>(device).unwrap();
+    let reader = CellReader::new(&config, &dataset, &vocabulary).unwrap();
+    rows_keep_their_order_and_id(&encoder, &reader, device);
+    layers_differ(&encoder, &reader, device);
+    progress_can_interrupt(&encoder, &reader, device);
+    unfit_rows_are_refused(&reader);
+    unfit_vocabularies_are_refused(&dataset, &vocabulary);
+}
+
+fn vocabulary() -> Vocabulary {
+    Vocabulary::from_genes((1..=10).map(|n| format!("ENSG{n:011}").parse().unwrap()))
+}
+
+fn dataset(folder: &std::path::Path, vocabulary: &Vocabulary) -> Dataset {
+    let mut writer = DatasetWriter::create(folder, WriterOptions::default()).unwrap();
+    for (i, cell) in CELLS.iter().enumerate() {
+        let tokens = TokenSequence::new(cell.iter().map(|&t| TokenId(t)).collect()).unwrap();
+        writer.push(&format!("cell-{i}"), &tokens, &[]).unwrap();
+    }
+    writer.finish(vocabulary, "no medians", 32).unwrap();
+    Dataset::open(folder).unwrap()
+}
+
+fn config() -> EncoderConfig {
+    EncoderConfig {
+        vocab_size: 14,
+        hidden_size: 16,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        intermediate_size: 24,
+        max_position_embeddings: 8,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        initializer_range: 0.5,
+        ..EncoderConfig::preset(Preset::V1_10M)
+    }
+}
+
+fn go_on(_: gf_embed::Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn rows_keep_their_order_and_id<B: Backend>(
+    encoder: &Encoder<B>,
+    reader: &CellReader<'_>,
+    device: &B::Device,
+) {
+    let options = EmbedOptions::default();
+    let together =
+        cls_embeddings(encoder, reader, &[3, 0, 1, 2], &options, device, &mut go_on).unwrap();
+    assert_eq!(together.cell_ids, ["cell-3", "cell-0", "cell-1", "cell-2"]);
+    for (place, row) in [3, 0, 1, 2].into_iter().enumerate() {
+        let alone = cls_embeddings(encoder, reader, &[row], &options, device, &mut go_on).unwrap();
+        let difference = &together.values.row(place) - &alone.values.row(0);
+        let largest = difference.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+        assert!(largest <= ROUNDING, "row {row}: differs by {largest}, at most {ROUNDING}");
+    }
+}
+
+fn layers_differ<B: Backend>(encoder: &Encoder<B>, reader: &CellReader<'_>, device: &B::Device) {
+    let embed = |layer| {
+        let options = EmbedOptions { layer, ..EmbedOptions::default() };
+        cls_embeddings(encoder, reader, &[0], &options, device, &mut go_on).unwrap().values
+    };
+    assert_ne!(embed(EmbedLayer::Last), embed(EmbedLayer::SecondToLast));
+}
+
+fn progress_can_interrupt<B: Backend>(
+    encoder: &Encoder<B>,
+    reader: &CellReader<'_>,
+    device: &B::Device,
+) {
+    let options = EmbedOptions { tokens_per_batch: 1, ..EmbedOptions::default() };
+    let mut stop = |_| ControlFlow::Break(());
+    let error = cls_embeddings(encoder, reader, &[0, 1], &options, device, &mut stop).unwrap_err();
+    assert!(matches!(error, EmbedError::Interrupted { done: 1, total: 2 }), "{error}");
+}
+
+fn unfit_rows_are_refused(reader: &CellReader<'_>) {
+    let error = reader.tokens(4).unwrap_err().to_string();
+    assert!(error.ends_with("row 4 was asked for, the data set has 4 rows"), "{error}");
+    let small = EncoderConfig { max_position_embeddings: 7, ..config() };
+    let vocabulary = vocabulary();
+    let reader = CellReader::new(&small, reader.dataset(), &vocabulary).unwrap();
+    let error = reader.tokens(1).unwrap_err().to_string();
+    assert!(error.ends_with("row 1 (cell cell-1): 8 tokens, the model has 7 positions"), "{error}");
+}
+
+fn unfit_vocabularies_are_refused(dataset: &Dataset, vocabulary: &Vocabulary) {
+    let small = EncoderConfig { vocab_size: 13, ..config() };
+    let error = CellReader::new(&small, dataset, vocabulary).unwrap_err().to_string();
+    assert!(error.ends_with("the vocabulary has 14 tokens, the model has 13"), "{error}");
+}

@@ -1,0 +1,123 @@
+//! Self-attention with its output projection, residual and normalisation.
+
+use burn::{
+    module::Module,
+    nn::{Dropout, DropoutConfig, LayerNorm, Linear},
+    tensor::{
+        Bool, Tensor, activation::softmax, backend::Backend, module::attention,
+        ops::AttentionModuleOptions,
+    },
+};
+
+use crate::{EncoderConfig, Projection, embeddings::layer_norm, projection::init_linear};
+
+/// `BertAttention`: multi-head attention scaled by 1/√`d_head`, then
+/// `LayerNorm(x + dropout(output(context)))`.
+#[derive(Module, Debug)]
+pub struct SelfAttention<B: Backend, P> {
+    /// Projection of the tokens that ask.
+    pub query: P,
+    /// Projection of the tokens that are compared.
+    pub key: P,
+    /// Projection of the tokens that are averaged.
+    pub value: P,
+    /// Projection of the concatenated heads.
+    pub output: P,
+    /// Normalisation after the residual.
+    pub layer_norm: LayerNorm<B>,
+    n_heads: usize,
+    attention_dropout: Dropout,
+    hidden_dropout: Dropout,
+}
+
+impl<B: Backend> SelfAttention<B, Linear<B>> {
+    /// Random weights of a checked configuration.
+    pub(crate) fn init(config: &EncoderConfig, device: &B::Device) -> Self {
+        let d_model = config.hidden_size;
+        let square = || init_linear(d_model, d_model, config.initializer_range, device);
+        Self {
+            query: square(),
+            key: square(),
+            value: square(),
+            output: square(),
+            layer_norm: layer_norm(config, device),
+            n_heads: config.num_attention_heads,
+            attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
+            hidden_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+        }
+    }
+}
+
+impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
+    /// Lets `queries` attend to every token of `context`; a layer passes the same
+    /// tensor twice, or only its first row as queries where no other is read.
+    ///
+    /// # Shapes
+    ///
+    /// - queries `[batch_size, n_queries, d_model]`, also the residual
+    /// - context `[batch_size, seq_length, d_model]`
+    /// - padding `[batch_size, 1, 1, seq_length]`, true where a key is padding
+    /// - output `[batch_size, n_queries, d_model]`
+    pub fn forward(
+        &self,
+        queries: Tensor<B, 3>,
+        context: Tensor<B, 3>,
+        padding: Option<Tensor<B, 4, Bool>>,
+    ) -> Tensor<B, 3> {
+        let query = self.split_heads(self.query.forward(queries.clone()));
+        let key = self.split_heads(self.key.forward(context.clone()));
+        let value = self.split_heads(self.value.forward(context));
+        let mixed = self.join_heads(self.attend(query, key, value, padding));
+        let output = self.hidden_dropout.forward(self.output.forward(mixed));
+        self.layer_norm.forward(queries + output)
+    }
+
+    /// Softmax attention; Burn's fused operation, except where attention weights
+    /// themselves are dropped out, which it does not offer.
+    fn attend(
+        &self,
+        query: Tensor<B, 4>,
+        key: Tensor<B, 4>,
+        value: Tensor<B, 4>,
+        padding: Option<Tensor<B, 4, Bool>>,
+    ) -> Tensor<B, 4> {
+        let [batch_size, n_heads, n_queries, d_head] = query.dims();
+        let [_, _, seq_length, _] = key.dims();
+        let padding = padding.map(|mask| mask.expand([batch_size, n_heads, n_queries, seq_length]));
+        if !B::ad_enabled(&query.device()) {
+            let options = AttentionModuleOptions::default();
+            return attention(query, key, value, padding, None, options);
+        }
+        // Scaling the queries touches far fewer numbers than scaling the scores.
+        let scores = (query / (d_head as f64).sqrt()).matmul(key.swap_dims(2, 3));
+        let scores = match padding {
+            Some(mask) => scores.mask_fill(mask, f32::MIN),
+            None => scores,
+        };
+        self.attention_dropout.forward(softmax(scores, 3)).matmul(value)
+    }
+
+    fn split_heads(&self, x: Tensor<B, 3>) -> Tensor<B, 4> {
+        let [batch_size, seq_length, d_model] = x.dims();
+        x.reshape([batch_size, seq_length, self.n_heads, d_model / self.n_heads]).swap_dims(1, 2)
+    }
+
+    fn join_heads(&self, x: Tensor<B, 4>) -> Tensor<B, 3> {
+        let [batch_size, n_heads, seq_length, d_head] = x.dims();
+        x.swap_dims(1, 2).reshape([batch_size, seq_length, n_heads * d_head])
+    }
+
+    /// The same attention with every projection passed through `f`.
+    pub(crate) fn map_projections<Q>(self, f: &mut impl FnMut(P) -> Q) -> SelfAttention<B, Q> {
+        SelfAttention {
+            query: f(self.query),
+            key: f(self.key),
+            value: f(self.value),
+            output: f(self.output),
+            layer_norm: self.layer_norm,
+            n_heads: self.n_heads,
+            attention_dropout: self.attention_dropout,
+            hidden_dropout: self.hidden_dropout,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What can stand on top of the encoder.
+
+pub mod masked;

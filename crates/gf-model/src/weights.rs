@@ -1,0 +1,186 @@
+//! Between a safetensors file and the parameters of a module.
+//!
+//! A parameter's path in the module (`encoder.layers.0.attention.query.weight`)
+//! determines its name in the file ([`keymap`]); dense weights are transposed on
+//! the way, because PyTorch stores `[d_output, d_input]`.
+
+pub(crate) mod keymap;
+
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    tensor::{Tensor, TensorData, backend::Backend},
+};
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
+
+use self::keymap::TensorSpec;
+use crate::ModelError;
+
+/// Lists every tensor that is missing, misshapen, of an unknown type or unexpected.
+///
+/// # Errors
+///
+/// [`ModelError::Tensors`] with one line per tensor.
+pub(crate) fn check(
+    file: &SafeTensors<'_>,
+    specs: &[TensorSpec],
+    is_ignored: impl Fn(&str) -> bool,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let mut problems: Vec<String> = specs.iter().filter_map(|spec| problem(file, spec)).collect();
+    let mut unexpected: Vec<&str> = file.names();
+    unexpected.retain(|name| !is_ignored(name) && specs.iter().all(|spec| spec.name != *name));
+    unexpected.sort_unstable();
+    problems.extend(unexpected.iter().map(|name| format!("{name} is not expected")));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(ModelError::Tensors { path: path.to_owned(), problems })
+}
+
+fn problem(file: &SafeTensors<'_>, spec: &TensorSpec) -> Option<String> {
+    let TensorSpec { name, shape } = spec;
+    let Ok(view) = file.tensor(name) else {
+        return Some(format!("{name} {shape:?} is missing"));
+    };
+    if view.shape() != shape.as_slice() {
+        return Some(format!("{name} has shape {:?}, expected {shape:?}", view.shape()));
+    }
+    let supported = matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    (!supported).then(|| format!("{name} has type {:?}, expected F32, F16 or BF16", view.dtype()))
+}
+
+/// Replaces every parameter of `module` by the tensor of its name in a file that
+/// passed [`check`].
+pub(crate) fn load<B: Backend, M: Module<B>>(module: M, root: &str, file: &SafeTensors<'_>) -> M {
+    module.map(&mut Loader { path: ModulePath::below(root), file })
+}
+
+struct Loader<'a> {
+    path: ModulePath,
+    file: &'a SafeTensors<'a>,
+}
+
+impl<B: Backend> ModuleMapper<B> for Loader<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        let Ok(view) = self.file.tensor(&self.path.file_name()) else {
+            return param;
+        };
+        let data = TensorData::new(to_f32(&view), view.shape().to_vec());
+        let tensor = Tensor::<B, D>::from_data(data, &param.lazy_device());
+        let tensor = if self.path.is_dense_weight() { tensor.transpose() } else { tensor };
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+}
+
+fn to_f32(view: &TensorView<'_>) -> Vec<f32> {
+    let bytes = view.data();
+    match view.dtype() {
+        Dtype::F16 => pairs(bytes).map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::BF16 => pairs(bytes).map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+        _ => bytemuck::pod_collect_to_vec(bytes),
+    }
+}
+
+fn pairs(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> + '_ {
+    bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]])
+}
+
+/// The parameters of `module` as named f32 tensors in the file's layout.
+pub(crate) fn collect<B: Backend, M: Module<B>>(
+    module: &M,
+    root: &str,
+) -> BTreeMap<String, DenseTensor> {
+    let mut collector = Collector { path: ModulePath::below(root), tensors: BTreeMap::new() };
+    module.visit(&mut collector);
+    collector.tensors
+}
+
+struct Collector {
+    path: ModulePath,
+    tensors: BTreeMap<String, DenseTensor>,
+}
+
+impl<B: Backend> ModuleVisitor<B> for Collector {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
+        let tensor = param.val();
+        let tensor = if self.path.is_dense_weight() { tensor.transpose() } else { tensor };
+        let shape = tensor.dims().to_vec();
+        let values = tensor.into_data().iter::<f32>().collect();
+        self.tensors.insert(self.path.file_name(), DenseTensor { shape, values });
+    }
+}
+
+/// An f32 tensor in host memory, row-major.
+pub(crate) struct DenseTensor {
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl View for &DenseTensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(bytemuck::cast_slice(&self.values))
+    }
+
+    fn data_len(&self) -> usize {
+        size_of_val(self.values.as_slice())
+    }
+}
+
+/// Where a visitor stands in the module tree.
+struct ModulePath {
+    names: Vec<String>,
+    containers: Vec<String>,
+}
+
+impl ModulePath {
+    fn below(root: &str) -> Self {
+        Self { names: vec![root.to_owned()], containers: vec![String::new()] }
+    }
+
+    fn enter(&mut self, name: &str, container_type: &str) {
+        self.names.push(name.to_owned());
+        self.containers.push(container_type.to_owned());
+    }
+
+    fn exit(&mut self) {
+        self.names.pop();
+        self.containers.pop();
+    }
+
+    fn file_name(&self) -> String {
+        keymap::file_name(&self.names)
+    }
+
+    fn is_dense_weight(&self) -> bool {
+        self.containers.last().is_some_and(|container| container == "Struct:Linear")
+            && self.names.last().is_some_and(|name| name == "weight")
+    }
+}

@@ -1,0 +1,151 @@
+//! Deleting genes from cells and reading the cells again.
+
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use burn::tensor::backend::Backend;
+use gf_embed::{CellReader, EmbedLayer, similarity::cosine};
+use gf_model::{Encoder, Projection};
+use gf_tokenize::TokenId;
+
+use crate::{
+    CellShifts, PerturbError,
+    perturbation::{delete, gene_positions},
+};
+
+/// Which genes are deleted, and how the cells are read.
+#[derive(Debug, Clone)]
+pub struct PerturbOptions {
+    /// The layer whose CLS row is compared.
+    pub layer: EmbedLayer,
+    /// Genes to delete one at a time; `None` deletes every gene of each cell.
+    pub genes: Option<BTreeSet<TokenId>>,
+    /// Most tokens in one batch of variants; at least one variant goes at a time.
+    pub tokens_per_batch: usize,
+}
+
+impl Default for PerturbOptions {
+    fn default() -> Self {
+        Self { layer: EmbedLayer::default(), genes: None, tokens_per_batch: 4_096 }
+    }
+}
+
+/// Forward passes done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Passes done, over all cells.
+    pub done: u64,
+    /// Passes in all.
+    pub total: u64,
+}
+
+/// Deletes the chosen genes, each by itself, from each of the cells at `rows`
+/// (`InSilicoPerturber(perturb_type="delete", emb_mode="cls")` of the reference's
+/// `in_silico_perturber.py`). Cells without any of the genes give an empty entry.
+///
+/// # Errors
+///
+/// A row does not fit the model, there is nothing to delete, or `progress` ended
+/// the run.
+pub fn run<B: Backend, P: Projection<B>>(
+    encoder: &Encoder<B, P>,
+    reader: &CellReader<'_>,
+    rows: &[usize],
+    options: &PerturbOptions,
+    device: &B::Device,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Vec<CellShifts>, PerturbError> {
+    let total = count_passes(reader, rows, options)?;
+    if total == 0 {
+        let n_genes = options.genes.as_ref().map_or(0, BTreeSet::len);
+        return Err(PerturbError::NothingToDelete { n_genes, n_cells: rows.len() });
+    }
+    let mut deleter = Deleter { encoder, reader, options, device, progress, done: 0, total };
+    rows.iter().map(|&row| deleter.cell(row)).collect()
+}
+
+/// Forward passes that [`run`] makes: one per deletion and one per cell.
+///
+/// # Errors
+///
+/// A row does not fit the model.
+pub fn count_passes(
+    reader: &CellReader<'_>,
+    rows: &[usize],
+    options: &PerturbOptions,
+) -> Result<u64, PerturbError> {
+    let mut total = 0;
+    for &row in rows {
+        match positions(reader.tokens(row)?, reader, options).len() as u64 {
+            0 => {}
+            n_deletions => total += n_deletions + 1,
+        }
+    }
+    Ok(total)
+}
+
+fn positions(tokens: &[i32], reader: &CellReader<'_>, options: &PerturbOptions) -> Vec<usize> {
+    let eos = reader.vocabulary().special().eos.map(|eos| eos.0 as i32);
+    let chosen = |position: &usize| match &options.genes {
+        None => true,
+        Some(genes) => genes.contains(&TokenId(tokens[*position] as u32)),
+    };
+    gene_positions(tokens, eos).filter(chosen).collect()
+}
+
+/// A run under way.
+struct Deleter<'a, B: Backend, P> {
+    encoder: &'a Encoder<B, P>,
+    reader: &'a CellReader<'a>,
+    options: &'a PerturbOptions,
+    device: &'a B::Device,
+    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
+    done: u64,
+    total: u64,
+}
+
+impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
+    fn cell(&mut self, row: usize) -> Result<CellShifts, PerturbError> {
+        let tokens = self.reader.tokens(row)?;
+        let positions = positions(tokens, self.reader, self.options);
+        let genes = positions.iter().map(|&position| TokenId(tokens[position] as u32)).collect();
+        let cosines = self.cosines(tokens, &positions)?;
+        Ok(CellShifts { row, cell_id: self.reader.dataset().cell_id(row), genes, cosines })
+    }
+
+    fn cosines(&mut self, tokens: &[i32], positions: &[usize]) -> Result<Vec<f64>, PerturbError> {
+        let mut cosines = Vec::with_capacity(positions.len());
+        if positions.is_empty() {
+            return Ok(cosines);
+        }
+        let original = self.cls_rows(&[tokens.to_vec()])?.concat();
+        let variants_per_batch = (self.options.tokens_per_batch / tokens.len()).max(1);
+        for batch in positions.chunks(variants_per_batch) {
+            let variants: Vec<Vec<i32>> =
+                batch.iter().map(|&position| delete(tokens, position)).collect();
+            let states = self.cls_rows(&variants)?;
+            cosines.extend(states.iter().map(|state| cosine(state, &original)));
+        }
+        Ok(cosines)
+    }
+
+    /// The CLS embedding of each variant.
+    fn cls_rows(&mut self, variants: &[Vec<i32>]) -> Result<Vec<Vec<f32>>, PerturbError> {
+        let rows: Vec<&[i32]> = variants.iter().map(Vec::as_slice).collect();
+        let input = self.reader.input(&rows, self.device);
+        let k = self.options.layer.hidden_state(self.encoder.n_layers());
+        let states = self.encoder.cls_state(&input, k);
+        let [_, d_model] = states.dims();
+        let states: Vec<f32> = states.into_data().iter::<f32>().collect();
+        self.report(variants.len() as u64)?;
+        Ok(states.chunks(d_model).map(<[f32]>::to_vec).collect())
+    }
+
+    fn report(&mut self, n_passes: u64) -> Result<(), PerturbError> {
+        self.done += n_passes;
+        let Self { done, total, .. } = *self;
+        if (self.progress)(Progress { done, total }).is_break() && done < total {
+            return Err(PerturbError::Interrupted { done, total });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! Quantised layers behind gf-model's `Projection`.
+
+pub mod int8;

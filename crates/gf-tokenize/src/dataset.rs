@@ -1,0 +1,22 @@
+//! Hugging Face data set folders: the only place that knows Arrow.
+//!
+//! A folder holds `data-00000-of-0000N.arrow` (Arrow IPC streams), `dataset_info.json` (features) and
+//! `state.json` (the list of files); Python opens it with `datasets.load_from_disk`. Ours have two
+//! files more: `vocabulary.tsv` and `geneformer.json`, which say what the tokens mean.
+//!
+//! Writing goes through arrow2. Reading does not: arrow2 takes the offsets of a mapped file on trust,
+//! and a flipped bit would then be undefined behaviour. We read the message headers (`arrow-format`,
+//! the same generated code that arrow2 uses), check every span, offset and text once at opening, and
+//! hand out slices of the map; the only `unsafe` is the mapping itself.
+
+mod column;
+mod layout;
+mod manifest;
+mod reader;
+mod schema;
+mod stream;
+mod writer;
+
+pub use manifest::Manifest;
+pub use reader::Dataset;
+pub use writer::{DatasetWriter, WriterOptions};

@@ -1,0 +1,106 @@
+//! Names, types and JSON files of a data set folder, as `datasets` 2.14 to 5 read them.
+
+use arrow2::{
+    array::ListArray,
+    datatypes::{DataType, Field, Schema},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+
+pub(super) const INPUT_IDS: &str = "input_ids";
+pub(super) const CELL_ID: &str = "cell_id";
+pub(super) const LENGTH: &str = "length";
+pub(super) const STATE_FILE: &str = "state.json";
+pub(super) const INFO_FILE: &str = "dataset_info.json";
+pub(super) const DICT_FILE: &str = "dataset_dict.json";
+pub(super) const VOCABULARY_FILE: &str = "vocabulary.tsv";
+
+/// `state.json`. All seven keys must be there for Python to open the folder.
+#[derive(Serialize)]
+pub(super) struct State {
+    #[serde(rename = "_data_files")]
+    pub(super) data_files: Vec<DataFile>,
+    #[serde(rename = "_fingerprint")]
+    pub(super) fingerprint: String,
+    #[serde(rename = "_format_columns")]
+    pub(super) format_columns: Option<Vec<String>>,
+    #[serde(rename = "_format_kwargs")]
+    pub(super) format_kwargs: Map<String, Value>,
+    #[serde(rename = "_format_type")]
+    pub(super) format_type: Option<String>,
+    #[serde(rename = "_output_all_columns")]
+    pub(super) output_all_columns: bool,
+    #[serde(rename = "_split")]
+    pub(super) split: Option<String>,
+}
+
+/// What a reader needs of `state.json`.
+#[derive(Deserialize)]
+pub(super) struct SavedState {
+    #[serde(rename = "_data_files")]
+    pub(super) data_files: Vec<DataFile>,
+    /// Before 2.0, `datasets` could leave the rows in their old order and list the new one here.
+    #[serde(rename = "_indices_data_files", default)]
+    pub(super) index_files: Option<Vec<DataFile>>,
+}
+
+/// A shard's name.
+#[derive(Serialize, Deserialize)]
+pub(super) struct DataFile {
+    pub(super) filename: String,
+}
+
+impl State {
+    pub(super) fn new(data_files: Vec<DataFile>, fingerprint: String) -> Self {
+        Self {
+            data_files,
+            fingerprint,
+            format_columns: None,
+            format_kwargs: Map::new(),
+            format_type: None,
+            output_all_columns: false,
+            split: None,
+        }
+    }
+}
+
+/// Refuses metadata columns that would collide with our own or with each other.
+pub(super) fn check_columns(columns: &[String]) -> Result<()> {
+    for (idx, column) in columns.iter().enumerate() {
+        let ours = [INPUT_IDS, CELL_ID, LENGTH].contains(&column.as_str());
+        if ours || columns[..idx].contains(column) {
+            return Err(Error::ReservedColumn { column: column.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The Arrow schema: tokens, cell id, metadata texts, length.
+pub(super) fn arrow_schema(columns: &[String]) -> Schema {
+    let lists = ListArray::<i32>::default_datatype(DataType::Int32);
+    let metadata = columns.iter().map(|name| Field::new(name, DataType::Utf8, true));
+    let mut fields = vec![Field::new(INPUT_IDS, lists, true), Field::new(CELL_ID, DataType::Utf8, true)];
+    fields.extend(metadata);
+    fields.push(Field::new(LENGTH, DataType::Int64, true));
+    fields.into()
+}
+
+/// `dataset_info.json`. The list is a `Sequence`, which every version of `datasets` knows.
+pub(super) fn dataset_info(columns: &[String]) -> Value {
+    let value = |dtype: &str| json!({ "dtype": dtype, "_type": "Value" });
+    let mut features = Map::new();
+    features.insert(INPUT_IDS.into(), json!({ "feature": value("int32"), "_type": "Sequence" }));
+    features.insert(CELL_ID.into(), value("string"));
+    features.extend(columns.iter().map(|name| (name.clone(), value("string"))));
+    features.insert(LENGTH.into(), value("int64"));
+    json!({ "citation": "", "description": "", "features": features, "homepage": "", "license": "" })
+}
+
+/// The names behind the numbers of a `ClassLabel` column.
+pub(super) fn class_names(info: &Value, column: &str) -> Option<Vec<String>> {
+    let feature = info.get("features")?.get(column)?;
+    let names = feature.get("names").filter(|_| feature.get("_type").is_some_and(|kind| kind == "ClassLabel"))?;
+    serde_json::from_value(names.clone()).ok()
+}

@@ -1,0 +1,203 @@
+//! Rank value encoding of one cell.
+//!
+//! "Each single-cell transcriptome is presented to the model as a rank value encoding where genes
+//! are ranked by their expression in that cell normalised by their expression across the entire
+//! corpus" (Theodoris et al., Nature 618:616, 2023, Methods). In symbols, for a gene with `x` counts
+//! in a cell of `n` counts and with the non-zero median `m` over the corpus:
+//!
+//! ```text
+//! value = x / n · 10,000 / m
+//! ```
+//!
+//! Detected genes are sorted by falling value, framed by `<cls>` and `<eos>`, and cut to the longest
+//! sequence the model takes. Medians put housekeeping genes back and transcription factors forward.
+//!
+//! The arithmetic is that of the reference's sparse path, bit for bit: reciprocals are multiplied,
+//! from left to right, in `f64` (`tokenizer.py` of Geneformer at commit 05fcbeb,
+//! `tokenize_anndata`, where scipy divides a sparse matrix by a row vector). Ties keep the order of
+//! the gene columns; the reference's order of ties depends on the CPU.
+
+use gf_corpus::{GeneId, Medians};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::{
+    error::{Error, Result},
+    sequence::TokenSequence,
+    token::TokenId,
+    vocab::Vocabulary,
+};
+
+/// Counts of a cell are scaled to this total before ranking (CP10k).
+const TARGET_SUM: f64 = 10_000.0;
+
+/// Turns cells into token sequences: a vocabulary, the medians of its genes and a longest length.
+///
+/// ```
+/// use gf_corpus::GeneId;
+/// use gf_tokenize::{CellCounts, RankEncoder, Vocabulary};
+/// let genes: Vec<GeneId> = ["ENSG00000000003", "ENSG00000000005", "ENSG00000000419"]
+///     .map(|id| id.parse().unwrap())
+///     .to_vec();
+/// // The third gene is usually high, so ten counts of it say less than four of the first.
+/// let medians = genes.iter().copied().zip([1.0, 1.0, 5.0]);
+/// let encoder = RankEncoder::from_medians(Vocabulary::from_genes(genes.clone()), medians, 4096)?;
+/// let columns = encoder.gene_columns(genes);
+/// let cell = CellCounts { genes: &[0, 2], counts: &[4, 10], total: 14 };
+/// let encoding = encoder.encode(&columns, cell).unwrap();
+/// let tokens: Vec<u32> = encoding.tokens.tokens().iter().map(|token| token.0).collect();
+/// assert_eq!(tokens, [2, 4, 6, 3]);
+/// # Ok::<(), gf_tokenize::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RankEncoder {
+    vocabulary: Vocabulary,
+    /// 1 / median by token; 0 for special tokens.
+    reciprocals: Vec<f64>,
+    max_len: usize,
+    medians_hash: String,
+}
+
+/// What each gene column of a count matrix is worth to an encoder.
+#[derive(Clone, Debug)]
+pub struct GeneColumns(Vec<Option<RankedGene>>);
+
+#[derive(Clone, Copy, Debug)]
+struct RankedGene {
+    token: TokenId,
+    reciprocal_median: f64,
+}
+
+/// The counts of one cell: one row of a sparse matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct CellCounts<'a> {
+    /// Gene columns, ascending and unique.
+    pub genes: &'a [u32],
+    /// Raw counts, one per entry of `genes`.
+    pub counts: &'a [u32],
+    /// All counts of the cell, also of genes that are no columns (the reference's `n_counts`).
+    pub total: u64,
+}
+
+/// A cell in the model's language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoding {
+    /// Its tokens.
+    pub tokens: TokenSequence,
+    /// Whether genes were cut off to fit the longest length.
+    pub truncated: bool,
+}
+
+impl RankEncoder {
+    /// Longest V2 sequence, `<cls>` and `<eos>` included.
+    pub const MAX_LEN_V2: usize = 4096;
+    /// Longest V1 sequence.
+    pub const MAX_LEN_V1: usize = 2048;
+
+    /// An encoder with the medians of a corpus.
+    ///
+    /// `max_len` is the longest sequence in tokens, special ones included.
+    ///
+    /// # Errors
+    /// As [`RankEncoder::from_medians`].
+    pub fn new(vocabulary: Vocabulary, medians: &Medians, max_len: usize) -> Result<Self> {
+        let known = vocabulary.genes().filter_map(|(gene, _)| Some((gene, medians.get(gene)?)));
+        let known: Vec<_> = known.collect();
+        Self::from_medians(vocabulary, known, max_len)
+    }
+
+    /// An encoder with these non-zero medians, in CP10k. Genes outside the vocabulary are ignored.
+    ///
+    /// # Errors
+    /// A gene of the vocabulary has no positive finite median; `max_len` leaves no room for a gene.
+    pub fn from_medians(
+        vocabulary: Vocabulary,
+        medians: impl IntoIterator<Item = (GeneId, f64)>,
+        max_len: usize,
+    ) -> Result<Self> {
+        let n_special = vocabulary.special().n_framing();
+        if max_len <= n_special {
+            return Err(Error::MaxLenTooSmall { max_len, n_special });
+        }
+        let mut by_token = vec![0.0; vocabulary.len()];
+        for (gene, median) in medians {
+            if let Some(token) = vocabulary.id(gene) {
+                by_token[token.index()] = median;
+            }
+        }
+        check_medians(&vocabulary, &by_token)?;
+        let medians_hash = hash_medians(&vocabulary, &by_token);
+        let reciprocals = by_token.iter().map(|&median| if median > 0.0 { 1.0 / median } else { 0.0 }).collect();
+        Ok(Self { vocabulary, reciprocals, max_len, medians_hash })
+    }
+
+    /// Prepares the gene columns of a matrix. Genes should not repeat: a repeated gene would give a
+    /// cell the same token twice (gf-corpus sums such columns).
+    pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
+        let ranked = |gene| {
+            let token = self.vocabulary.id(gene)?;
+            Some(RankedGene { token, reciprocal_median: self.reciprocals[token.index()] })
+        };
+        GeneColumns(genes.into_iter().map(ranked).collect())
+    }
+
+    /// Encodes one cell; nothing if it has no gene of the vocabulary. Explicit zeros, and columns
+    /// without a token, are no tokens.
+    pub fn encode(&self, columns: &GeneColumns, cell: CellCounts<'_>) -> Option<Encoding> {
+        let mut ranked = detected_values(columns, cell);
+        if ranked.is_empty() {
+            return None;
+        }
+        ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let special = self.vocabulary.special();
+        let room = self.max_len - special.n_framing();
+        let genes = ranked.iter().take(room).map(|&(_, token)| token);
+        let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
+        Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
+    }
+
+    /// The vocabulary.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// Longest sequence in tokens, special ones included.
+    pub fn max_len(&self) -> usize {
+        self.max_len
+    }
+
+    /// XXH3-128 of the medians of the vocabulary's genes, 32 hexadecimal digits. Together with
+    /// [`Vocabulary::content_hash`] it says whether two data sets speak the same language.
+    pub fn medians_hash(&self) -> &str {
+        &self.medians_hash
+    }
+}
+
+/// The detected genes of a cell with their values, in the order of the columns.
+fn detected_values(columns: &GeneColumns, cell: CellCounts<'_>) -> Vec<(f64, TokenId)> {
+    let per_count = 1.0 / cell.total as f64;
+    let counted = cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0);
+    counted
+        .filter_map(|(&gene, &count)| {
+            let RankedGene { token, reciprocal_median } = columns.0.get(gene as usize).copied()??;
+            let value = f64::from(count) * per_count * TARGET_SUM * reciprocal_median;
+            Some((value, token))
+        })
+        .collect()
+}
+
+fn check_medians(vocabulary: &Vocabulary, by_token: &[f64]) -> Result<()> {
+    let usable = |median: f64| median > 0.0 && median.is_finite();
+    let mut without = vocabulary.genes().filter(|(_, token)| !usable(by_token[token.index()]));
+    match without.next() {
+        Some((gene, _)) => Err(Error::MissingMedian { gene, n_genes: 1 + without.count() }),
+        None => Ok(()),
+    }
+}
+
+fn hash_medians(vocabulary: &Vocabulary, by_token: &[f64]) -> String {
+    let mut hash = Xxh3Default::new();
+    for (gene, token) in vocabulary.genes() {
+        hash.update(format!("{gene}\t{:016x}\n", by_token[token.index()].to_bits()).as_bytes());
+    }
+    format!("{:032x}", hash.digest128())
+}

@@ -1,0 +1,164 @@
+//! A corpus becomes a data set: cells are encoded in parallel and written in their order.
+
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+
+use gf_corpus::{CellBlock, Corpus};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::{
+    dataset::{DatasetWriter, WriterOptions},
+    error::{Error, Result},
+    rank::{CellCounts, Encoding, GeneColumns, RankEncoder},
+};
+
+/// Cells encoded before they are written; bounds the memory.
+const CELLS_AT_ONCE: usize = 1_000;
+
+/// Names of dropped cells that a report keeps.
+const NAMED_CELLS: usize = 100;
+
+/// How to tokenise.
+#[derive(Clone, Debug)]
+pub struct TokenizeOptions {
+    /// Metadata columns of the corpus to keep, in this order. Default: none.
+    pub columns: Vec<String>,
+    /// Cells a file of the data set holds at most. Default: 100,000.
+    pub shard_rows: usize,
+}
+
+impl Default for TokenizeOptions {
+    fn default() -> Self {
+        let WriterOptions { columns, shard_rows } = WriterOptions::default();
+        Self { columns, shard_rows }
+    }
+}
+
+/// How far a tokenisation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Cells done.
+    pub done: u64,
+    /// Cells in all.
+    pub total: u64,
+}
+
+/// What became of the cells.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TokenizeReport {
+    /// Cells of the corpus.
+    pub cells: u64,
+    /// Cells written.
+    pub written: u64,
+    /// Cells left out because they have no gene of the vocabulary.
+    pub dropped: u64,
+    /// The first 100 of these.
+    pub dropped_cells: Vec<String>,
+    /// Cells that lost genes to the longest length.
+    pub truncated: u64,
+    /// Tokens written, special ones included.
+    pub tokens: u64,
+    /// Lengths of the cells written.
+    pub lengths: Lengths,
+}
+
+/// How many cells have which length in tokens, special ones included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Lengths(BTreeMap<usize, u64>);
+
+impl Lengths {
+    /// Lengths that occur, ascending, with their number of cells.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.0.iter().map(|(&length, &cells)| (length, cells))
+    }
+
+    /// The length that half of the cells do not exceed; nothing without cells.
+    pub fn median(&self) -> Option<usize> {
+        let half = self.0.values().sum::<u64>().div_ceil(2);
+        let mut seen = 0;
+        let reached = self.iter().find(|&(_, cells)| {
+            seen += cells;
+            seen >= half
+        });
+        reached.map(|(length, _)| length)
+    }
+}
+
+/// Encodes every cell of a corpus and writes a data set folder at `out`.
+///
+/// Cells keep their order; those without a gene of the vocabulary are left out and named in the
+/// report. The bytes written do not depend on the number of threads (rayon's current pool).
+///
+/// # Errors
+/// `out` exists; a column to keep is not in the corpus; the corpus cannot be read or the data set
+/// cannot be written; `progress` broke off, after which nothing is left behind.
+pub fn tokenize(
+    corpus: &Corpus,
+    encoder: &RankEncoder,
+    out: &Path,
+    options: &TokenizeOptions,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<TokenizeReport> {
+    let kept = find_columns(corpus, &options.columns)?;
+    let TokenizeOptions { columns, shard_rows } = options.clone();
+    let mut writer = DatasetWriter::create(out, WriterOptions { columns, shard_rows })?;
+    let genes = encoder.gene_columns(corpus.genes().iter().map(|gene| gene.id));
+    let mut report = TokenizeReport::default();
+    let total = corpus.n_cells() as u64;
+    for block in corpus.blocks() {
+        let block = block?;
+        for first in (0..block.cell_ids.len()).step_by(CELLS_AT_ONCE) {
+            let cells = first..block.cell_ids.len().min(first + CELLS_AT_ONCE);
+            let encoded: Vec<_> = cells.clone().into_par_iter().map(|cell| encode(encoder, &genes, &block, cell)).collect();
+            for (cell, encoding) in cells.zip(encoded) {
+                report.count(&block.cell_ids[cell], encoding.as_ref());
+                if let Some(Encoding { tokens, .. }) = encoding {
+                    let metadata: Vec<_> = kept.iter().map(|&column| block.columns[column][cell].as_deref()).collect();
+                    writer.push(&block.cell_ids[cell], &tokens, &metadata)?;
+                }
+            }
+            let done = report.cells;
+            if progress(Progress { done, total }).is_break() {
+                return Err(Error::Interrupted { done, total });
+            }
+        }
+    }
+    writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
+    Ok(report)
+}
+
+impl TokenizeReport {
+    fn count(&mut self, cell_id: &str, encoding: Option<&Encoding>) {
+        self.cells += 1;
+        let Some(Encoding { tokens, truncated }) = encoding else {
+            self.dropped += 1;
+            if self.dropped_cells.len() < NAMED_CELLS {
+                self.dropped_cells.push(cell_id.to_owned());
+            }
+            return;
+        };
+        self.written += 1;
+        self.truncated += u64::from(*truncated);
+        self.tokens += tokens.len() as u64;
+        *self.lengths.0.entry(tokens.len()).or_default() += 1;
+    }
+}
+
+fn encode(encoder: &RankEncoder, genes: &GeneColumns, block: &CellBlock, cell: usize) -> Option<Encoding> {
+    let (columns, counts) = block.counts.row(cell);
+    encoder.encode(genes, CellCounts { genes: columns, counts, total: block.totals[cell] })
+}
+
+fn find_columns(corpus: &Corpus, names: &[String]) -> Result<Vec<usize>> {
+    let available = corpus.columns();
+    let find = |name: &String| {
+        let idx = available.iter().position(|column| column == name);
+        idx.ok_or_else(|| Error::NoSuchColumn {
+            path: corpus.path().into(),
+            column: name.clone(),
+            available: available.to_vec(),
+        })
+    };
+    names.iter().map(find).collect()
+}
