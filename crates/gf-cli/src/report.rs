@@ -132,11 +132,20 @@ impl ReportInput {
 /// written.
 pub fn write_report(input: &ReportInput, out: &Path) -> Result<(), ReportError> {
     let html = page::render(&load::load(input)?)?;
-    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).map_err(io(out))?;
+    let mut file = beside(out).map_err(io(out))?;
     file.write_all(html.as_bytes()).map_err(io(out))?;
     file.persist(out).map_err(|error| io(out)(error.error))?;
     Ok(())
+}
+
+/// A temporary file in the folder of `out`, with the permissions of any new file
+/// (those of temporary files let nobody else read).
+fn beside(out: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
 }
 
 /// The first folder by name that ends in `.dataset`.

@@ -54,17 +54,40 @@ def clean(name):
     return name and not any(c in name for c in "\t\r\n|")
 
 
+def retired(rows, genes):
+    """Genes that HGNC approves under one Ensembl id which GENCODE has dropped."""
+    found = {}
+    for ensg, hgnc, _, primary, _, _ in rows:
+        if hgnc and len(ensg) == 1 and clean(primary) and not any(g in genes for g in ensg):
+            found[min(ensg)] = (primary, "retired")
+    return found
+
+
+def holders(ensg, hgnc, primary, genes):
+    """The ids that a row's names belong to.
+
+    One approved gene under several ids of the primary assembly (an overlapping
+    model, the Y copy of a pseudo-autosomal gene) is one gene: its coding id
+    stands for it, and of several the oldest.
+    """
+    ids = sorted(gene for gene in ensg if gene in genes)
+    named = [gene for gene in ids if genes[gene][0] == primary]
+    if named and hgnc:
+        return [min(named, key=lambda gene: (genes[gene][1] != "protein_coding", gene))]
+    return named or ids
+
+
 def main(schema_wheel, jar_wheel, target):
     genes = gencode(schema_wheel)
+    rows = list(summary(jar_wheel))
+    genes = dict(sorted((genes | retired(rows, genes)).items()))
     names = {route: defaultdict(set) for route in ("previous", "aliases")}
     codes = {kind: defaultdict(set) for kind in ("ncbi", "hgnc")}
-    for ensg, hgnc, ncbi, primary, symbol, kinds in summary(jar_wheel):
-        # Ids on alternative scaffolds are not in the primary assembly's list.
-        ids = [gene for gene in ensg if gene in genes]
-        named = [gene for gene in ids if genes[gene][0] == primary]
-        for gene in named or ids:
+    for ensg, hgnc, ncbi, primary, symbol, kinds in rows:
+        held = holders(ensg, hgnc, primary, genes)
+        for gene in held:
             codes["hgnc"][gene].update(code.removeprefix("HGNC:") for code in hgnc)
-            if len(named or ids) == 1:
+            if len(held) == 1:
                 codes["ncbi"][gene].update(code.removeprefix("GENE ID:") for code in ncbi)
             if symbol == genes[gene][0] or not clean(symbol):
                 continue
@@ -72,6 +95,10 @@ def main(schema_wheel, jar_wheel, target):
                 names["previous"][gene].add(symbol)
             elif not kinds or kinds - NOT_A_NAME:
                 names["aliases"][gene].add(symbol)
+    write(target, genes, names, codes)
+
+
+def write(target, genes, names, codes):
     lines = ["\t".join(HEADER)]
     for gene, (symbol, biotype) in genes.items():
         previous = names["previous"][gene]

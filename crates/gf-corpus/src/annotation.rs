@@ -139,9 +139,7 @@ impl Annotation {
             aliases: HashMap::new(),
         };
         for (line_idx, line) in lines.enumerate() {
-            table
-                .add(line)
-                .map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
+            table.add(line).map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
         }
         Ok(table)
     }
@@ -208,9 +206,13 @@ mod tests {
     fn names_find_their_gene() {
         check("TP53", found("ENSG00000141510", Route::Symbol));
         check("MT-CO1", found("ENSG00000198804", Route::Symbol));
-        check("MLL2", Resolution::Ambiguous);
+        check("MATR3", found("ENSG00000015479", Route::Symbol));
+        check("MTRNR2L8", found("ENSG00000255823", Route::Symbol));
+        check("AMY1", Resolution::Ambiguous);
         check("MKI67IP", found("ENSG00000155438", Route::Previous));
-        check("OCT4", found("ENSG00000204531", Route::Alias));
+        check("CD20", found("ENSG00000156738", Route::Previous));
+        check("HER2", found("ENSG00000141736", Route::Alias));
+        check("OCT4", Resolution::Ambiguous);
         check("Actb", Resolution::Unknown);
         check("", Resolution::Unknown);
     }

@@ -2,7 +2,7 @@
 //!
 //! A shard is an Arrow IPC file that pyarrow and polars open; a row is a cell:
 //! `cell_id` utf8, `source` u32 (place in the ledger's files), `total` u64,
-//! `gene` and `count` list<u32> (indices into the manifest's genes), then one
+//! `gene` and `count` lists of u32 (indices into the manifest's genes), then one
 //! nullable utf8 column per metadata column. A shard's hash is checked before
 //! a byte of it is parsed.
 
@@ -93,7 +93,9 @@ impl Corpus {
             .map_err(|e| broken(&path, format!("not a corpus manifest: {e}")))?;
         if (manifest.format.as_str(), manifest.version) != (FORMAT, VERSION) {
             let (format, version) = (&manifest.format, manifest.version);
-            let reason = format!("found {format:?} version {version}, expected {FORMAT:?} version {VERSION}");
+            let reason = format!(
+                "found {format:?} version {version}, expected {FORMAT:?} version {VERSION}"
+            );
             return Err(broken(&path, reason));
         }
         for shard in &manifest.shards {
@@ -167,12 +169,18 @@ impl Corpus {
         let n_fixed = FIXED_COLUMNS.len();
         let expected = n_fixed + self.columns().len();
         if arrays.len() != expected {
-            return Err(broken(path, format!("found {} columns, expected {expected}", arrays.len())));
+            return Err(broken(
+                path,
+                format!("found {} columns, expected {expected}", arrays.len()),
+            ));
         }
         let cell_ids = texts(path, arrays[0].as_ref())?.into_iter().flatten().collect();
         let (indptr, indices) = lists(path, arrays[3].as_ref())?;
         let (_, values) = lists(path, arrays[4].as_ref())?;
-        let columns = arrays[n_fixed..].iter().map(|array| texts(path, array.as_ref())).collect::<Result<_>>()?;
+        let columns = arrays[n_fixed..]
+            .iter()
+            .map(|array| texts(path, array.as_ref()))
+            .collect::<Result<_>>()?;
         let counts = CountMatrix::from_parts(indptr, indices, values, self.genes().len())
             .map_err(|e| broken(path, e.to_string()))?;
         Ok(CellBlock {

@@ -76,7 +76,8 @@ impl CountMatrix {
         if !entries.is_sorted_by(|a, b| a.0 < b.0) {
             entries.sort_unstable_by_key(|&(gene, _)| gene);
         }
-        if let Some(&(gene, _)) = entries.last().filter(|&&(gene, _)| gene as usize >= self.n_genes) {
+        if let Some(&(gene, _)) = entries.last().filter(|&&(gene, _)| gene as usize >= self.n_genes)
+        {
             let reason = format!("gene {gene} is out of range, expected below {}", self.n_genes);
             return Err(Error::Counts { cell, reason });
         }

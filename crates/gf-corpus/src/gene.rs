@@ -39,9 +39,9 @@ impl GeneId {
             None if tail.len() == 11 => (0, tail),
             _ => return None,
         };
-        let number = digits.bytes().try_fold(0u64, |n, b| {
-            b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0'))
-        })?;
+        let number = digits
+            .bytes()
+            .try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))?;
         Some(Self(flag | number))
     }
 
@@ -106,18 +106,20 @@ pub enum Biotype {
     LncRna,
     /// Any other GENCODE biotype.
     Other,
-    /// An id the annotation does not list, for example a retired one.
+    /// An id that GENCODE does not list (any more), so nobody says.
     Unlisted,
 }
 
 impl Biotype {
-    /// The kind of a GENCODE biotype name.
+    /// The kind of a GENCODE biotype name, or of `retired`, the table's word
+    /// for ids that GENCODE has dropped.
     #[must_use]
     pub fn from_gencode(name: &str) -> Self {
         match name {
             "protein_coding" => Self::ProteinCoding,
             "miRNA" => Self::MiRna,
             "lncRNA" => Self::LncRna,
+            "retired" => Self::Unlisted,
             _ => Self::Other,
         }
     }

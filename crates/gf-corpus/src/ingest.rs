@@ -146,7 +146,10 @@ struct Plan {
     ledger: FileLedger,
 }
 
-fn plan(inputs: &[PathBuf], options: &SourceOptions) -> Result<(Vec<Plan>, Vec<crate::Gene>, Vec<String>)> {
+fn plan(
+    inputs: &[PathBuf],
+    options: &SourceOptions,
+) -> Result<(Vec<Plan>, Vec<crate::Gene>, Vec<String>)> {
     if inputs.is_empty() {
         return Err(Error::NoInput);
     }
@@ -332,7 +335,8 @@ impl CellIds {
             return id.to_owned();
         }
         *renamed += 1;
-        let numbered = |n: u64| if n == 1 { format!("{name}:{id}") } else { format!("{name}:{id}#{n}") };
+        let numbered =
+            |n: u64| if n == 1 { format!("{name}:{id}") } else { format!("{name}:{id}#{n}") };
         let mut candidates = (1..).map(numbered);
         let free = candidates.find(|candidate| self.0.insert(xxh3_128(candidate.as_bytes())));
         free.unwrap_or_else(|| id.to_owned())
@@ -341,7 +345,10 @@ impl CellIds {
 
 /// A short name for a file: the stem, or the nearest telling folder.
 fn sample_name(path: &Path) -> String {
-    let names = path.ancestors().filter_map(|p| if p == path { p.file_stem() } else { p.file_name() });
+    let names =
+        path.ancestors().filter_map(|p| if p == path { p.file_stem() } else { p.file_name() });
     let mut names = names.map(|name| name.to_string_lossy().into_owned());
-    names.find(|name| !GENERIC_FOLDERS.contains(&name.as_str())).unwrap_or_else(|| "cells".to_owned())
+    names
+        .find(|name| !GENERIC_FOLDERS.contains(&name.as_str()))
+        .unwrap_or_else(|| "cells".to_owned())
 }

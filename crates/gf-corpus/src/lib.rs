@@ -33,19 +33,19 @@
 //!
 //! This crate knows no tokens and no models.
 
-mod gene;
 mod annotation;
-mod counts;
-mod source;
-mod mapping;
-mod qc;
-mod ledger;
-mod ingest;
-mod writer;
 mod corpus;
-mod medians;
-mod tensor;
+mod counts;
 mod error;
+mod gene;
+mod ingest;
+mod ledger;
+mod mapping;
+mod medians;
+mod qc;
+mod source;
+mod tensor;
+mod writer;
 
 pub use annotation::{Annotation, Resolution, Route};
 pub use corpus::{CellBlock, Corpus};
@@ -57,6 +57,7 @@ pub use ledger::{CellTally, FileLedger, Ledger, Tally, Totals};
 pub use medians::{Medians, cp10k, nonzero_medians};
 pub use qc::{MIN_PROTEIN_CODING, Verdict};
 pub use source::{
-    COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions, open_source,
+    COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
+    open_source,
 };
 pub use tensor::cp10k_tensor;

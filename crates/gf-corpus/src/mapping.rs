@@ -44,7 +44,8 @@ pub(crate) fn map_rows(path: &Path, rows: &[SourceGene]) -> Result<Vec<Fate>> {
     let table = Annotation::shipped()?;
     for (row, gene) in rows.iter().enumerate() {
         let names = [Some(gene.id.as_str()), gene.symbol.as_deref()];
-        if let Some((found, species)) = names.iter().flatten().find_map(|n| Some((*n, species(n)?))) {
+        if let Some((found, species)) = names.iter().flatten().find_map(|n| Some((*n, species(n)?)))
+        {
             let found = found.to_owned();
             return Err(Error::ForeignSpecies { path: path.to_owned(), row, found, species });
         }
@@ -87,7 +88,9 @@ pub(crate) fn species(id: &str) -> Option<String> {
         return None;
     }
     let known = SPECIES.iter().find(|(c, _)| *c == code);
-    Some(known.map_or_else(|| format!("another species ({prefix})"), |(_, name)| (*name).to_owned()))
+    Some(
+        known.map_or_else(|| format!("another species ({prefix})"), |(_, name)| (*name).to_owned()),
+    )
 }
 
 fn refuse_foreign_symbols(
@@ -157,7 +160,8 @@ mod tests {
 
     #[test]
     fn other_species_are_named() {
-        let check = |id: &str, expected: Option<&str>| assert_eq!(species(id).as_deref(), expected, "{id}");
+        let check =
+            |id: &str, expected: Option<&str>| assert_eq!(species(id).as_deref(), expected, "{id}");
         check("ENSMUSG00000021944", Some("mouse"));
         check("ENSMUSG00000021944.12", Some("mouse"));
         check("ENSRNOG00000010708", Some("rat"));

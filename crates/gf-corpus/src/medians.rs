@@ -15,7 +15,8 @@ use std::{
     path::Path,
 };
 
-use tempfile::NamedTempFile;
+
+use atomic_write_file::AtomicWriteFile;
 
 use crate::{
     corpus::Corpus,
@@ -94,7 +95,8 @@ impl Medians {
         let mut medians = Vec::new();
         while lines.next_line()?.is_some() {
             let row = lines.text()?.split_once('\t');
-            let row = row.and_then(|(id, value)| Some((GeneId::new(id)?, value.parse::<f64>().ok()?)));
+            let row =
+                row.and_then(|(id, value)| Some((GeneId::new(id)?, value.parse::<f64>().ok()?)));
             match row.filter(|(_, value)| value.is_finite() && *value > 0.0) {
                 Some(row) => medians.push(row),
                 None => return Err(lines.unexpected("a gene id and a positive number".to_owned())),
@@ -108,11 +110,9 @@ impl Medians {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_tsv(&self, path: &Path) -> Result<()> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).map_err(Error::io(path))?;
-        self.write(file.as_file()).map_err(Error::io(path))?;
-        file.persist(path).map_err(|e| Error::Io { path: path.to_owned(), source: e.error })?;
-        Ok(())
+        let file = AtomicWriteFile::open(path).map_err(Error::io(path))?;
+        self.write(&file).map_err(Error::io(path))?;
+        file.commit().map_err(Error::io(path))
     }
 
     fn write(&self, file: &File) -> std::io::Result<()> {
@@ -273,7 +273,9 @@ fn exact(
     })?;
     let genes = corpus.genes()[group.clone()].iter();
     let found = genes.zip(&windows[group]).zip(inside);
-    Ok(found.filter_map(|((gene, window), values)| Some((gene.id, middle(window.as_ref()?, values)?))).collect())
+    Ok(found
+        .filter_map(|((gene, window), values)| Some((gene.id, middle(window.as_ref()?, values)?)))
+        .collect())
 }
 
 /// The median, given the values of its window.
@@ -282,4 +284,70 @@ fn middle(window: &Window, mut values: Vec<f64>) -> Option<f64> {
     let at = |rank: u64| values.get((rank - window.n_below) as usize).copied();
     let (low, high) = (at((window.n_values - 1) / 2)?, at(window.n_values / 2)?);
     Some((low + high) / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// serde_json reads a number to within one unit in the last place.
+    const JSON_ROUNDING: f64 = f64::EPSILON;
+
+    fn median(values: &[f64]) -> Option<f64> {
+        let mut histogram = Histogram::default();
+        values.iter().for_each(|&value| histogram.add(value));
+        let window = histogram.window()?;
+        let inside = values.iter().copied().filter(|value| window.bins.contains(&bin(*value)));
+        middle(&window, inside.collect())
+    }
+
+    #[test]
+    fn golden_medians_are_exact() {
+        let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+        let root = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
+        let path = format!("{root}/golden/stats/medians.json");
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            eprintln!("SKIPPED: {path} is absent");
+            return;
+        };
+        let golden: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut n_checked = 0;
+        for case in golden["cases"].as_array().unwrap() {
+            // One case keeps its values in a file of its own.
+            let Some(values) = case["x"].as_array() else { continue };
+            let values: Vec<f64> = values.iter().map(|value| value.as_f64().unwrap()).collect();
+            let (found, expected) =
+                (median(&values).unwrap(), case["numpy_median"].as_f64().unwrap());
+            let difference = (found - expected).abs();
+            let name = &case["name"];
+            assert!(difference <= JSON_ROUNDING * expected, "{name}: {found}, expected {expected}");
+            n_checked += 1;
+        }
+        assert!(n_checked >= 5, "{n_checked} cases");
+    }
+
+    #[test]
+    fn middles_may_lie_in_distant_bins() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[7.0]), Some(7.0));
+        assert_eq!(median(&[1e-3, 1e6]), Some(500_000.000_5));
+        assert_eq!(median(&[1e6, 1e-3, 1e-3, 1e6, 2e6]), Some(1e6));
+        assert_eq!(median(&[3.0, 1.0, 1.0, 1.0, 3.0, 3.0]), Some(2.0));
+    }
+
+    #[test]
+    fn groups_hold_every_gene_once() {
+        let window =
+            |n_inside| Some(Window { bins: 0..1, n_inside, n_below: 0, n_values: n_inside });
+        let check = |windows: &[Option<Window>], ends: &[usize]| {
+            let groups = groups(windows);
+            assert_eq!(groups.iter().map(|group| group.end).collect::<Vec<_>>(), ends);
+            assert!(groups.windows(2).all(|pair| pair[0].end == pair[1].start));
+        };
+        check(&[None, window(5), None], &[3]);
+        check(&[window(COLLECTED), None, window(1), window(COLLECTED)], &[2, 3, 4]);
+        check(&[window(2 * COLLECTED), window(1)], &[1, 2]);
+    }
 }

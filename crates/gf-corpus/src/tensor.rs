@@ -3,8 +3,8 @@
 use burn::tensor::{Tensor, TensorData, backend::Backend};
 
 use crate::{
-    error::{Error, Result},
     counts::CountMatrix,
+    error::{Error, Result},
     medians::cp10k,
 };
 
@@ -30,7 +30,9 @@ pub fn cp10k_tensor<B: Backend>(
         return Err(Error::Length { path: Default::default(), what, found, expected });
     }
     let mut values = vec![0f32; n_cells * n_genes];
-    for ((row, (genes, counts)), &total) in values.chunks_mut(n_genes.max(1)).zip(counts.rows()).zip(totals) {
+    for ((row, (genes, counts)), &total) in
+        values.chunks_mut(n_genes.max(1)).zip(counts.rows()).zip(totals)
+    {
         for (&gene, &count) in genes.iter().zip(counts) {
             row[gene as usize] = cp10k(count, total) as f32;
         }

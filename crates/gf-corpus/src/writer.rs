@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::BufWriter,
+    io::{BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -106,8 +106,11 @@ impl CorpusWriter {
         let folder = self.scratch.path().join("corpus");
         let path = folder.join(MANIFEST);
         let file = File::create(&path).map_err(Error::io(&path))?;
-        serde_json::to_writer(BufWriter::new(file), &manifest)
-            .map_err(|e| Error::Io { path, source: e.into() })?;
+        let mut file = BufWriter::new(file);
+        serde_json::to_writer(&mut file, &manifest)
+            .map_err(std::io::Error::from)
+            .and_then(|()| file.flush())
+            .map_err(Error::io(&path))?;
         if self.target.exists() {
             // An empty folder or an older corpus: it leaves with the scratch folder.
             let old = self.scratch.path().join("old");

@@ -1,9 +1,9 @@
 //! Embeddings as a table.
 
-use std::{io::BufWriter, path::Path};
+use std::path::Path;
 
+use atomic_write_file::AtomicWriteFile;
 use ndarray::Array2;
-use tempfile::NamedTempFile;
 
 use crate::EmbedError;
 
@@ -25,12 +25,10 @@ impl Embeddings {
     /// The file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<(), EmbedError> {
         let io = |source| EmbedError::Io { path: path.to_owned(), source };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let file = NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).map_err(io)?;
-        self.write_lines(csv::Writer::from_writer(BufWriter::new(&file)))
+        let file = AtomicWriteFile::open(path).map_err(io)?;
+        self.write_lines(csv::Writer::from_writer(&*file))
             .map_err(|source| EmbedError::Csv { path: path.to_owned(), source })?;
-        file.persist(path).map_err(|error| io(error.error))?;
-        Ok(())
+        file.commit().map_err(io)
     }
 
     fn write_lines(&self, mut csv: csv::Writer<impl std::io::Write>) -> Result<(), csv::Error> {

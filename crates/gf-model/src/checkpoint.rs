@@ -8,9 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use atomic_write_file::AtomicWriteFile;
 use burn::tensor::backend::Backend;
 use safetensors::SafeTensors;
-use tempfile::NamedTempFile;
 
 use crate::{
     Encoder, EncoderConfig, MaskedLm, ModelError,
@@ -92,9 +92,7 @@ fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, ModelError
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(parent).map_err(ModelError::io(path))?;
+    let mut file = AtomicWriteFile::open(path).map_err(ModelError::io(path))?;
     file.write_all(bytes).map_err(ModelError::io(path))?;
-    file.persist(path).map_err(|e| ModelError::io(path)(e.error))?;
-    Ok(())
+    file.commit().map_err(ModelError::io(path))
 }

@@ -1,9 +1,9 @@
 //! Results as CSV; each file appears whole or not at all.
 
-use std::{io::BufWriter, path::Path};
+use std::path::Path;
 
+use atomic_write_file::AtomicWriteFile;
 use gf_tokenize::{TokenId, Vocabulary};
-use tempfile::NamedTempFile;
 
 use crate::{CellShifts, GeneEffect, PerturbError};
 
@@ -75,9 +75,8 @@ fn write_csv<const N: usize>(
     lines: impl Iterator<Item = [String; N]>,
 ) -> Result<(), PerturbError> {
     let io = |source| PerturbError::Io { path: path.to_owned(), source };
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let file = NamedTempFile::new_in(parent.unwrap_or(Path::new("."))).map_err(io)?;
-    let mut csv = csv::Writer::from_writer(BufWriter::new(&file));
+    let file = AtomicWriteFile::open(path).map_err(io)?;
+    let mut csv = csv::Writer::from_writer(&*file);
     let write = || -> Result<(), csv::Error> {
         csv.write_record(header)?;
         for line in lines {
@@ -87,6 +86,5 @@ fn write_csv<const N: usize>(
     };
     write().map_err(|source| PerturbError::Csv { path: path.to_owned(), source })?;
     drop(csv);
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    file.commit().map_err(io)
 }

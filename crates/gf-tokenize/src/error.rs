@@ -39,7 +39,9 @@ pub enum Error {
     },
 
     /// A line of a vocabulary is not `key<TAB>token_id`.
-    #[error("{path}, line {line}: expected a gene id or special token, a tab and a number, found {found:?}")]
+    #[error(
+        "{path}, line {line}: expected a gene id or special token, a tab and a number, found {found:?}"
+    )]
     VocabularyLine {
         /// The vocabulary file.
         path: PathBuf,
@@ -63,7 +65,9 @@ pub enum Error {
     },
 
     /// The token ids of a vocabulary leave a gap.
-    #[error("{path}: token id {missing} is missing among {n_tokens} tokens; ids must run from 0 without a gap")]
+    #[error(
+        "{path}: token id {missing} is missing among {n_tokens} tokens; ids must run from 0 without a gap"
+    )]
     VocabularyGap {
         /// The vocabulary file.
         path: PathBuf,
@@ -83,7 +87,9 @@ pub enum Error {
     },
 
     /// Genes of the vocabulary have no usable median.
-    #[error("{n_genes} genes of the vocabulary have no positive finite median, the first is {gene}")]
+    #[error(
+        "{n_genes} genes of the vocabulary have no positive finite median, the first is {gene}"
+    )]
     MissingMedian {
         /// The first such gene in token order.
         gene: GeneId,
@@ -92,7 +98,9 @@ pub enum Error {
     },
 
     /// The sequence length leaves no room for a gene.
-    #[error("a sequence of at most {max_len} tokens has no room for a gene beside {n_special} special tokens")]
+    #[error(
+        "a sequence of at most {max_len} tokens has no room for a gene beside {n_special} special tokens"
+    )]
     MaxLenTooSmall {
         /// The length asked for.
         max_len: usize,
@@ -129,8 +137,8 @@ pub enum Error {
         expected: usize,
     },
 
-    /// The output exists; nothing is ever overwritten.
-    #[error("{path} exists already; remove it or choose another name")]
+    /// The output exists and is no data set of ours, which alone may be replaced.
+    #[error("{path} exists and is no data set of tokens; remove it or choose another name")]
     OutputExists {
         /// The folder asked for.
         path: PathBuf,
@@ -180,7 +188,9 @@ pub enum Error {
     },
 
     /// The data set selects its rows through index files, as `datasets` before 2.0 did.
-    #[error("{path}: rows selected through index files are not supported; save the data set again with datasets 2.0 or later")]
+    #[error(
+        "{path}: rows selected through index files are not supported; save the data set again with datasets 2.0 or later"
+    )]
     IndexFiles {
         /// The state.json.
         path: PathBuf,
@@ -220,7 +230,9 @@ pub enum Error {
     },
 
     /// The values of a column cannot be written as text.
-    #[error("{path}: column {column:?} holds {found}, expected text, numbers, booleans or a dictionary of them")]
+    #[error(
+        "{path}: column {column:?} holds {found}, expected text, numbers, booleans or a dictionary of them"
+    )]
     NotAText {
         /// The shard.
         path: PathBuf,
@@ -322,7 +334,9 @@ pub enum ArrowFault {
     },
 
     /// A column's buffer lies outside its message, is too short or is misaligned.
-    #[error("column {column:?}, rows from {row}: buffer at byte {start} of length {found}, expected at least {expected} aligned bytes inside the message")]
+    #[error(
+        "column {column:?}, rows from {row}: buffer at byte {start} of length {found}, expected at least {expected} aligned bytes inside the message"
+    )]
     Buffer {
         /// The column.
         column: String,

@@ -38,14 +38,14 @@
 
 pub mod rank;
 
-mod token;
-mod vocab;
-mod sequence;
-mod tokenizer;
-mod dataset;
 mod batch;
-mod output;
+mod dataset;
 mod error;
+mod output;
+mod sequence;
+mod token;
+mod tokenizer;
+mod vocab;
 
 pub use batch::TokenBatch;
 pub use dataset::{Dataset, DatasetWriter, Manifest, WriterOptions};

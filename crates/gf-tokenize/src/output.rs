@@ -1,12 +1,13 @@
 //! Files that appear whole or not at all: written beside their target, then renamed.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
-use tempfile::{NamedTempFile, TempDir};
+use atomic_write_file::AtomicWriteFile;
+use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
@@ -15,21 +16,21 @@ pub(crate) struct PendingFolder {
     guard: TempDir,
     folder: PathBuf,
     target: PathBuf,
+    replaceable: fn(&Path) -> bool,
 }
 
 impl PendingFolder {
-    /// Starts a folder beside `target`, which must not exist.
-    pub(crate) fn create(target: &Path) -> Result<Self> {
-        if target.exists() {
-            return Err(Error::OutputExists { path: target.into() });
-        }
+    /// Starts a folder beside `target`, which must not exist or be `replaceable`.
+    pub(crate) fn create(target: &Path, replaceable: fn(&Path) -> bool) -> Result<Self> {
+        check_target(target, replaceable)?;
         let parent = parent_of(target);
         fs::create_dir_all(parent).map_err(at(parent))?;
-        let guard = tempfile::Builder::new().prefix(".partial-").tempdir_in(parent).map_err(at(parent))?;
+        let guard =
+            tempfile::Builder::new().prefix(".partial-").tempdir_in(parent).map_err(at(parent))?;
         // A folder of its own inside: the temporary one is readable by its owner only.
-        let folder = guard.path().join("folder");
+        let folder = guard.path().join("new");
         fs::create_dir(&folder).map_err(at(&folder))?;
-        Ok(Self { guard, folder, target: target.into() })
+        Ok(Self { guard, folder, target: target.into(), replaceable })
     }
 
     /// Where to write.
@@ -37,10 +38,11 @@ impl PendingFolder {
         &self.folder
     }
 
-    /// Gives the folder its name.
+    /// Gives the folder its name; what had it before goes with the temporary folder.
     pub(crate) fn persist(self) -> Result<()> {
+        check_target(&self.target, self.replaceable)?;
         if self.target.exists() {
-            return Err(Error::OutputExists { path: self.target });
+            fs::rename(&self.target, self.guard.path().join("old")).map_err(at(&self.target))?;
         }
         fs::rename(&self.folder, &self.target).map_err(at(&self.target))?;
         let path = self.guard.path().to_owned();
@@ -48,25 +50,23 @@ impl PendingFolder {
     }
 }
 
+fn check_target(target: &Path, replaceable: fn(&Path) -> bool) -> Result<()> {
+    match target.exists() && !replaceable(target) {
+        true => Err(Error::OutputExists { path: target.into() }),
+        false => Ok(()),
+    }
+}
+
 /// Writes a file beside `path` and renames it.
 pub(crate) fn write_beside(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
-    let mut file = temporary_file(parent_of(path)).map_err(at(path))?;
-    let mut buffered = BufWriter::new(&mut file);
+    let file = AtomicWriteFile::open(path).map_err(at(path))?;
+    let mut buffered = BufWriter::new(&*file);
     write(&mut buffered).and_then(|()| buffered.flush()).map_err(at(path))?;
     drop(buffered);
-    file.persist(path).map_err(|error| at(path)(error.error))?;
-    Ok(())
-}
-
-fn temporary_file(parent: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are their owner's alone by default; a result is for everyone the umask allows.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(parent)
+    file.commit().map_err(at(path))
 }
 
 /// Puts the path into an I/O error.

@@ -126,7 +126,8 @@ impl RankEncoder {
         }
         check_medians(&vocabulary, &by_token)?;
         let medians_hash = hash_medians(&vocabulary, &by_token);
-        let reciprocals = by_token.iter().map(|&median| if median > 0.0 { 1.0 / median } else { 0.0 }).collect();
+        let reciprocals =
+            by_token.iter().map(|&median| if median > 0.0 { 1.0 / median } else { 0.0 }).collect();
         Ok(Self { vocabulary, reciprocals, max_len, medians_hash })
     }
 
@@ -178,7 +179,8 @@ fn detected_values(columns: &GeneColumns, cell: CellCounts<'_>) -> Vec<(f64, Tok
     let counted = cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0);
     counted
         .filter_map(|(&gene, &count)| {
-            let RankedGene { token, reciprocal_median } = columns.0.get(gene as usize).copied()??;
+            let RankedGene { token, reciprocal_median } =
+                columns.0.get(gene as usize).copied()??;
             let value = f64::from(count) * per_count * TARGET_SUM * reciprocal_median;
             Some((value, token))
         })

@@ -59,12 +59,8 @@ impl SpecialTokens {
     pub const EOS: &'static str = "<eos>";
 
     /// The V2 numbering: pad 0, mask 1, cls 2, eos 3.
-    pub const V2: Self = Self {
-        pad: TokenId(0),
-        mask: TokenId(1),
-        cls: Some(TokenId(2)),
-        eos: Some(TokenId(3)),
-    };
+    pub const V2: Self =
+        Self { pad: TokenId(0), mask: TokenId(1), cls: Some(TokenId(2)), eos: Some(TokenId(3)) };
 
     /// How many tokens frame each cell: 2 with `<cls>` and `<eos>`, 0 without.
     pub fn n_framing(self) -> usize {

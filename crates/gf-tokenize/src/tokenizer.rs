@@ -88,10 +88,10 @@ impl Lengths {
 /// Encodes every cell of a corpus and writes a data set folder at `out`.
 ///
 /// Cells keep their order; those without a gene of the vocabulary are left out and named in the
-/// report. The bytes written do not depend on the number of threads (rayon's current pool).
+/// report. A data set of ours at `out` is replaced, when all is done. The bytes written do not depend on the number of threads (rayon's current pool).
 ///
 /// # Errors
-/// `out` exists; a column to keep is not in the corpus; the corpus cannot be read or the data set
+/// `out` is something else than a data set of ours; a column to keep is not in the corpus; the corpus cannot be read or the data set
 /// cannot be written; `progress` broke off, after which nothing is left behind.
 pub fn tokenize(
     corpus: &Corpus,
@@ -110,11 +110,16 @@ pub fn tokenize(
         let block = block?;
         for first in (0..block.cell_ids.len()).step_by(CELLS_AT_ONCE) {
             let cells = first..block.cell_ids.len().min(first + CELLS_AT_ONCE);
-            let encoded: Vec<_> = cells.clone().into_par_iter().map(|cell| encode(encoder, &genes, &block, cell)).collect();
+            let encoded: Vec<_> = cells
+                .clone()
+                .into_par_iter()
+                .map(|cell| encode(encoder, &genes, &block, cell))
+                .collect();
             for (cell, encoding) in cells.zip(encoded) {
                 report.count(&block.cell_ids[cell], encoding.as_ref());
                 if let Some(Encoding { tokens, .. }) = encoding {
-                    let metadata: Vec<_> = kept.iter().map(|&column| block.columns[column][cell].as_deref()).collect();
+                    let metadata: Vec<_> =
+                        kept.iter().map(|&column| block.columns[column][cell].as_deref()).collect();
                     writer.push(&block.cell_ids[cell], &tokens, &metadata)?;
                 }
             }
@@ -145,7 +150,12 @@ impl TokenizeReport {
     }
 }
 
-fn encode(encoder: &RankEncoder, genes: &GeneColumns, block: &CellBlock, cell: usize) -> Option<Encoding> {
+fn encode(
+    encoder: &RankEncoder,
+    genes: &GeneColumns,
+    block: &CellBlock,
+    cell: usize,
+) -> Option<Encoding> {
     let (columns, counts) = block.counts.row(cell);
     encoder.encode(genes, CellCounts { genes: columns, counts, total: block.totals[cell] })
 }

@@ -124,12 +124,8 @@ impl Vocabulary {
     }
 
     fn new(special: SpecialTokens, genes: Vec<Option<GeneId>>) -> Self {
-        let mut vocabulary = Self {
-            special,
-            genes,
-            tokens: HashMap::new(),
-            content_hash: String::new(),
-        };
+        let mut vocabulary =
+            Self { special, genes, tokens: HashMap::new(), content_hash: String::new() };
         vocabulary.tokens = vocabulary.genes().collect();
         vocabulary.content_hash = format!("{:032x}", xxh3_128(vocabulary.table().as_bytes()));
         vocabulary
@@ -167,7 +163,12 @@ impl Draft {
             }
         };
         match known {
-            true => Err(Error::VocabularyRepeat { path: path.into(), line, key: key.into(), token: token.0 }),
+            true => Err(Error::VocabularyRepeat {
+                path: path.into(),
+                line,
+                key: key.into(),
+                token: token.0,
+            }),
             false => Ok(()),
         }
     }
@@ -187,7 +188,11 @@ impl Draft {
         let genes: Result<Vec<_>> = (0..n_tokens)
             .map(|idx| {
                 let gene = self.taken.get(&TokenId(idx as u32)).copied();
-                gene.ok_or_else(|| Error::VocabularyGap { path: path.into(), missing: idx, n_tokens })
+                gene.ok_or_else(|| Error::VocabularyGap {
+                    path: path.into(),
+                    missing: idx,
+                    n_tokens,
+                })
             })
             .collect();
         Ok(Vocabulary::new(special, genes?))

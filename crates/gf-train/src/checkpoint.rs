@@ -55,10 +55,8 @@ pub fn save_checkpoint<B: Backend>(
     vocabulary: &Vocabulary,
     state: &TrainerState,
 ) -> Result<PathBuf, TrainError> {
-    let beside = tempfile::Builder::new()
-        .prefix(".model-")
-        .tempdir_in(run)
-        .map_err(TrainError::io(run))?;
+    let beside =
+        tempfile::Builder::new().prefix(".model-").tempdir_in(run).map_err(TrainError::io(run))?;
     let folder = beside.path().join("new");
     save_masked_lm(&folder, config, model)?;
     vocabulary.write_tsv(&folder.join(VOCABULARY_FILE))?;

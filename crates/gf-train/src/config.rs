@@ -73,6 +73,10 @@ pub struct TrainingTable {
     /// Rows per forward pass, which bounds the memory; it does not change what is
     /// computed. Default 8.
     pub micro_batch_size: usize,
+    /// Threads that compute forward passes at the same time, for CPUs; default 1. More
+    /// than one needs `dropout = 0`: dropout is drawn from one generator, and which
+    /// thread draws first would be chance. The same number gives the same model.
+    pub workers: usize,
     /// Highest learning rate; default 2e-4.
     pub learning_rate: f64,
     /// `cosine` (default), `linear` or `constant`.
@@ -109,6 +113,7 @@ impl Default for TrainingTable {
             max_steps: None,
             batch_size: 432,
             micro_batch_size: 8,
+            workers: 1,
             learning_rate: 2e-4,
             schedule: Decay::Cosine,
             warmup_steps: None,
@@ -152,8 +157,11 @@ impl PretrainConfig {
     ///
     /// [`TrainError::Config`] naming the first such key.
     pub fn check(&self) -> Result<CheckedConfig, TrainError> {
+        let model = self.model.check()?;
         self.training.check()?;
-        Ok(CheckedConfig { model: self.model.check()?, training: self.training.clone() })
+        let may_share = model.hidden_dropout_prob == 0.0 || self.training.workers == 1;
+        require("training.workers", self.training.workers, may_share, "1, or model.dropout 0")?;
+        Ok(CheckedConfig { model, training: self.training.clone() })
     }
 }
 
@@ -201,7 +209,11 @@ impl ModelTable {
         let base = match (&self.preset, self.first_size()) {
             (Some(name), None) => EncoderConfig::preset(name.parse()?),
             (Some(name), Some(size)) => {
-                return Err(refusal(size, format!("given beside preset {name:?}"), "one of the two"));
+                return Err(refusal(
+                    size,
+                    format!("given beside preset {name:?}"),
+                    "one of the two",
+                ));
             }
             (None, None) => EncoderConfig::preset(Preset::V2_104M),
             (None, Some(_)) => self.sizes()?,
@@ -254,6 +266,8 @@ impl TrainingTable {
         require("training.batch_size", self.batch_size, self.batch_size >= 1, "at least 1")?;
         let micro = self.micro_batch_size;
         require("training.micro_batch_size", micro, micro >= 1, "at least 1")?;
+        let workers = self.workers;
+        require("training.workers", workers, workers >= 1, "at least 1")?;
         let rate = self.learning_rate;
         require("training.learning_rate", rate, positive(rate) && finite(rate), "above 0")?;
         let decay = self.weight_decay;

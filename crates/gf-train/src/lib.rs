@@ -15,7 +15,7 @@
 //! use burn::backend::Autodiff;
 //! use burn_flex::{Flex, FlexDevice};
 //! use gf_model::{EncoderConfig, Preset};
-//! use gf_train::{MaskedBatch, Masking, Optimizer, train_step};
+//! use gf_train::{MaskedBatch, Masking, Optimizer, StepPlan, train_step};
 //! use rand::SeedableRng;
 //!
 //! let device = FlexDevice::default();
@@ -31,8 +31,8 @@
 //! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
 //! let row = masking.mask(&[2, 4, 8, 5, 7, 6, 3], &mut rng);
 //! let batch = MaskedBatch::new(&[row], config.pad_token_id, &device);
-//! let n_predicted = batch.n_predicted();
-//! let report = train_step(&mut model, &mut optimizer, 1e-3, [batch], n_predicted);
+//! let plan = StepPlan { learning_rate: 1e-3, n_predicted: batch.n_predicted(), workers: 1 };
+//! let report = train_step(&mut model, &mut optimizer, &[batch], plan);
 //! assert!(report.loss > 0.0 && report.grad_norm > 0.0);
 //! # Ok::<(), gf_model::ModelError>(())
 //! ```
@@ -46,6 +46,7 @@ mod sampler;
 
 mod masking;
 
+mod loss;
 mod step;
 
 mod optimizer;
@@ -61,11 +62,14 @@ mod random;
 pub use checkpoint::{TrainerState, save_checkpoint};
 pub use config::{CheckedConfig, ModelTable, PretrainConfig, TrainingTable};
 pub use error::TrainError;
+pub use loss::cross_entropy;
 pub use masking::{MaskedBatch, MaskedRow, Masking};
 pub use optimizer::Optimizer;
 pub use pretrain::{PretrainSummary, Progress, pretrain};
 pub use sampler::length_grouped;
 pub use schedule::{Decay, Schedule};
 pub use split::{Split, split};
-pub use step::{Evaluation, StepReport, evaluate, loss_and_gradients, predict, train_step};
+pub use step::{
+    Evaluation, StepPlan, StepReport, evaluate, loss_and_gradients, predict, train_step,
+};
 pub use tracking::{CONFIG_FILE, EVALUATION_FILE, LOG_FILE, LogRow};

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     CheckedConfig, Evaluation, LogRow, MaskedBatch, Masking, Optimizer, PretrainConfig, Schedule,
-    Split, StepReport, TrainError, TrainerState,
+    Split, StepPlan, StepReport, TrainError, TrainerState,
     checkpoint::{MODEL_FOLDER, save_checkpoint},
     evaluate,
     masking::MaskedRow,
@@ -127,9 +127,11 @@ impl<'a> Task<'a> {
             dataset.vocabulary().ok_or_else(|| TrainError::NoVocabulary { path: path() })?;
         let encoder = config.encoder(vocabulary);
         for row in 0..dataset.len() {
-            encoder
-                .check_row(dataset.tokens(row))
-                .map_err(|source| TrainError::Row { path: path(), row, source })?;
+            encoder.check_row(dataset.tokens(row)).map_err(|source| TrainError::Row {
+                path: path(),
+                row,
+                source,
+            })?;
         }
         let training = config.training();
         let split = split(dataset.len(), training.eval_fraction, training.seed);
@@ -261,9 +263,9 @@ impl<B: AutodiffBackend> Run<B> {
         if n_predicted == 0 {
             return Ok(None);
         }
-        let batches = task.micro_batches(&rows, &self.device);
-        let report =
-            train_step(&mut self.model, &mut self.optimizer, learning_rate, batches, n_predicted);
+        let batches: Vec<_> = task.micro_batches(&rows, &self.device).collect();
+        let plan = StepPlan { learning_rate, n_predicted, workers: task.config.training().workers };
+        let report = train_step(&mut self.model, &mut self.optimizer, &batches, plan);
         if !report.loss.is_finite() {
             return Err(TrainError::Diverged { step: self.summary.steps, loss: report.loss });
         }
@@ -370,8 +372,10 @@ fn create_run_folder(folder: &Path, config: &PretrainConfig) -> Result<(), Train
     }
     fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
     let path = folder.join(CONFIG_FILE);
-    let text = toml::to_string(config)
-        .map_err(|source| TrainError::ConfigWrite { path: path.clone(), source: Box::new(source) })?;
+    let text = toml::to_string(config).map_err(|source| TrainError::ConfigWrite {
+        path: path.clone(),
+        source: Box::new(source),
+    })?;
     let beside = folder.join(".config.toml.partial");
     fs::write(&beside, text).map_err(TrainError::io(&beside))?;
     fs::rename(&beside, &path).map_err(TrainError::io(&path))

@@ -57,9 +57,7 @@ impl Schedule {
         let fallen = (step - self.warmup_steps) as f64 / n_falling;
         match self.decay {
             Decay::Constant => 1.0,
-            Decay::Linear => {
-                (self.total_steps.saturating_sub(step) as f64 / n_falling).max(0.0)
-            }
+            Decay::Linear => (self.total_steps.saturating_sub(step) as f64 / n_falling).max(0.0),
             Decay::Cosine => (0.5 * (1.0 + (PI * fallen).cos())).max(0.0),
         }
     }

@@ -1,17 +1,34 @@
 //! One training step, and the same forward pass for rows that are only evaluated.
 
+use std::{panic::resume_unwind, thread};
+
 use burn::{
+    module::Module,
     optim::{GradientsAccumulator, GradientsParams},
     tensor::{
         ElementConversion, Int, Tensor,
-        activation::log_softmax,
+        activation::relu,
         backend::{AutodiffBackend, Backend},
     },
 };
 use gf_model::MaskedLm;
 use serde::Serialize;
 
-use crate::{MaskedBatch, Optimizer};
+use crate::{
+    MaskedBatch, Optimizer,
+    loss::{Decoder, cross_entropy},
+};
+
+/// How one step is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepPlan {
+    /// Learning rate of the update.
+    pub learning_rate: f64,
+    /// Predicted positions of all micro-batches together.
+    pub n_predicted: usize,
+    /// Threads that share the micro-batches.
+    pub workers: usize,
+}
 
 /// What one step did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,26 +43,75 @@ pub struct StepReport {
 
 /// One update of the model from micro-batches: their gradients add up to those of
 /// the mean over all predicted positions, whatever the cut.
-///
-/// `n_predicted` counts the predicted positions of all micro-batches together.
 pub fn train_step<B: AutodiffBackend>(
     model: &mut MaskedLm<B>,
     optimizer: &mut Optimizer<B, MaskedLm<B>>,
-    learning_rate: f64,
-    micro_batches: impl IntoIterator<Item = MaskedBatch<B>>,
-    n_predicted: usize,
+    micro_batches: &[MaskedBatch<B>],
+    plan: StepPlan,
 ) -> StepReport {
+    let parts = shared_out(model, micro_batches, plan);
+    let loss = parts.iter().map(|part| part.loss).sum();
     let mut accumulator = GradientsAccumulator::new();
-    let (mut loss, mut n_tokens) = (0.0, 0);
+    for part in parts {
+        accumulator.accumulate(model, part.gradients);
+    }
+    let (updated, grad_norm) =
+        optimizer.step(plan.learning_rate, model.clone(), accumulator.grads());
+    *model = updated;
+    let n_tokens = micro_batches.iter().map(MaskedBatch::n_tokens).sum();
+    StepReport { loss, grad_norm, n_tokens }
+}
+
+/// The share of one worker in a step.
+struct Part {
+    loss: f64,
+    gradients: GradientsParams,
+}
+
+/// Every worker takes each `workers`-th micro-batch; the parts come in the order of
+/// the workers, so that sums over them are always the same.
+fn shared_out<B: AutodiffBackend>(
+    model: &MaskedLm<B>,
+    micro_batches: &[MaskedBatch<B>],
+    plan: StepPlan,
+) -> Vec<Part> {
+    let n_workers = plan.workers.clamp(1, micro_batches.len().max(1));
+    let batches = |worker| micro_batches.iter().skip(worker).step_by(n_workers).cloned().collect();
+    if n_workers == 1 {
+        return vec![work(model, batches(0), plan.n_predicted)];
+    }
+    thread::scope(|scope| {
+        let start = |worker| {
+            // A fork has an autodiff graph of its own; shared graphs lock each other out.
+            let model = fork(model);
+            let batches: Vec<_> = batches(worker);
+            scope.spawn(move || work(&model, batches, plan.n_predicted))
+        };
+        let workers: Vec<_> = (0..n_workers).map(start).collect();
+        workers.into_iter().map(|w| w.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
+fn fork<B: AutodiffBackend>(model: &MaskedLm<B>) -> MaskedLm<B> {
+    match model.devices().first() {
+        Some(device) => model.clone().fork(device),
+        None => model.clone(),
+    }
+}
+
+fn work<B: AutodiffBackend>(
+    model: &MaskedLm<B>,
+    micro_batches: Vec<MaskedBatch<B>>,
+    n_predicted: usize,
+) -> Part {
+    let mut accumulator = GradientsAccumulator::new();
+    let mut loss = 0.0;
     for batch in micro_batches {
         let (part, gradients) = loss_and_gradients(model, &batch, n_predicted);
         accumulator.accumulate(model, gradients);
         loss += part;
-        n_tokens += batch.n_tokens();
     }
-    let (updated, grad_norm) = optimizer.step(learning_rate, model.clone(), accumulator.grads());
-    *model = updated;
-    StepReport { loss, grad_norm, n_tokens }
+    Part { loss, gradients: accumulator.grads() }
 }
 
 /// The batch's share of the loss, Σ cross entropy / `n_predicted`, and its
@@ -55,10 +121,14 @@ pub fn loss_and_gradients<B: AutodiffBackend>(
     batch: &MaskedBatch<B>,
     n_predicted: usize,
 ) -> (f64, GradientsParams) {
-    let entropies = cross_entropy(predict(model, batch), batch.labels.clone());
-    let loss = entropies.sum() / n_predicted as f64;
-    let value = loss.clone().into_scalar().elem();
-    (value, GradientsParams::from_grads(loss.backward(), model))
+    let decoder = Decoder {
+        hidden: transform(model, hidden_at_selected(model, batch)),
+        weight: model.encoder.embeddings.word_embeddings.weight.val(),
+        bias: model.head.bias.val(),
+    };
+    let (loss, with_gradient) =
+        decoder.cross_entropy(batch.labels.clone(), 1.0 / n_predicted as f64);
+    (loss, GradientsParams::from_grads(with_gradient.backward(), model))
 }
 
 /// How well masked genes of rows the model never trained on are told.
@@ -93,13 +163,23 @@ pub fn evaluate<B: Backend>(
     })
 }
 
-/// Logits at the positions to predict; the last layer is computed for these alone,
-/// over keys and values of every token.
+/// The head below its decoder: `[n, d_model]` in and out.
+fn transform<B: Backend>(model: &MaskedLm<B>, hidden: Tensor<B, 2>) -> Tensor<B, 2> {
+    model.head.layer_norm.forward(relu(model.head.dense.forward(hidden)))
+}
+
+/// Logits at the positions to predict.
 ///
 /// # Shapes
 ///
 /// - output `[n_predicted, vocab_size]`
 pub fn predict<B: Backend>(model: &MaskedLm<B>, batch: &MaskedBatch<B>) -> Tensor<B, 2> {
+    model.logits_at(hidden_at_selected(model, batch))
+}
+
+/// The last hidden state at the positions to predict, `[n_predicted, d_model]`; the
+/// last layer is computed for these alone, over keys and values of every token.
+fn hidden_at_selected<B: Backend>(model: &MaskedLm<B>, batch: &MaskedBatch<B>) -> Tensor<B, 2> {
     let layers = &model.encoder.layers;
     let below = model.encoder.hidden_state(&batch.input, layers.len().saturating_sub(1));
     let selected = gather_positions(below.clone(), batch.positions.clone());
@@ -111,13 +191,15 @@ pub fn predict<B: Backend>(model: &MaskedLm<B>, batch: &MaskedBatch<B>) -> Tenso
         }
     };
     let [batch_size, n_selected, d_model] = hidden.dims();
-    let rows = hidden.reshape([batch_size * n_selected, d_model]);
-    model.logits_at(rows.select(0, batch.predicted.clone()))
+    hidden.reshape([batch_size * n_selected, d_model]).select(0, batch.predicted.clone())
 }
 
 /// `[batch_size, seq_length, d_model]` at `[batch_size, n_selected]` gives
 /// `[batch_size, n_selected, d_model]`.
-fn gather_positions<B: Backend>(hidden: Tensor<B, 3>, positions: Tensor<B, 2, Int>) -> Tensor<B, 3> {
+fn gather_positions<B: Backend>(
+    hidden: Tensor<B, 3>,
+    positions: Tensor<B, 2, Int>,
+) -> Tensor<B, 3> {
     let [batch_size, seq_length, d_model] = hidden.dims();
     let [_, n_selected] = positions.dims();
     let starts = Tensor::<B, 1, Int>::arange(0..batch_size as i64, &hidden.device());
@@ -126,9 +208,4 @@ fn gather_positions<B: Backend>(hidden: Tensor<B, 3>, positions: Tensor<B, 2, In
         .reshape([batch_size * seq_length, d_model])
         .select(0, rows.reshape([batch_size * n_selected]))
         .reshape([batch_size, n_selected, d_model])
-}
-
-/// −ln p(label) for each row of logits: `[n, vocab_size]` and `[n]` give `[n]`.
-fn cross_entropy<B: Backend>(logits: Tensor<B, 2>, labels: Tensor<B, 1, Int>) -> Tensor<B, 1> {
-    log_softmax(logits, 1).gather(1, labels.unsqueeze_dim(1)).squeeze_dim::<1>(1).neg()
 }

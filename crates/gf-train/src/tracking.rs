@@ -63,7 +63,8 @@ pub(crate) fn append_evaluation(
 ) -> Result<(), TrainError> {
     let path = run.join(EVALUATION_FILE);
     let is_new = !path.exists();
-    let file = File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path))?;
+    let file =
+        File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path))?;
     let writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(file);
     let Evaluation { loss, accuracy, n_predicted } = *evaluation;
     Log { path, writer }.append(EvaluationRow { step, epoch, loss, accuracy, n_predicted })

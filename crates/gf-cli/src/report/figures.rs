@@ -9,7 +9,7 @@ use kuva::prelude::{
 use kuva::render_to_svg;
 
 use super::facts::{CellMap, LogPoint, RankedGene, Tokens, Training};
-use super::words::{grouped, significant};
+use super::words::{grouped, significant, small_power, times_power};
 
 /// Text in figures.
 const INK: &str = "#1d2733";
@@ -155,24 +155,30 @@ pub fn leading(genes: &[RankedGene]) -> Vec<&RankedGene> {
 /// Shift of each gene, its spread over the cells, and the number of cells as the
 /// size of the mark.
 pub fn top_genes(top: &[&RankedGene]) -> String {
+    let power = small_power(top.iter().map(|gene| gene.shift).fold(0.0, f64::max));
+    let scale = 10.0_f64.powi(-power);
     let mut forest = ForestPlot::new()
         .with_color(ACCENT)
         .with_marker_size(7.0)
         .with_whisker_width(1.6)
         .with_show_null_line(false);
-    forest.rows = top.iter().map(|gene| forest_row(gene)).collect();
+    forest.rows = top.iter().map(|gene| forest_row(gene, scale)).collect();
     let plots = vec![Plot::from(forest)];
-    let layout = layout(&plots, "Shift of the cell embedding, 1 − cosine", "")
-        .with_x_axis_min(0.0)
-        .with_height(90.0 + 24.0 * top.len() as f64);
+    let layout = layout(
+        &plots,
+        &format!("Shift of the cell embedding, 1 − cosine{}", times_power(power)),
+        "",
+    )
+    .with_x_axis_min(0.0)
+    .with_height(90.0 + 24.0 * top.len() as f64);
     finish(render_to_svg(plots, layout), "Genes whose deletion moves the cells most, with spread")
 }
 
-fn forest_row(gene: &RankedGene) -> ForestRow {
-    let shift = gene.shift;
+fn forest_row(gene: &RankedGene, scale: f64) -> ForestRow {
+    let (shift, spread) = (gene.shift * scale, gene.spread * scale);
     // A shift is never negative; a symmetric spread would draw past zero.
-    let low = (shift - gene.spread).max(0.0).min(shift);
-    let mut row = ForestRow::new(literal(&gene.name), shift, low, shift + gene.spread);
+    let low = (shift - spread).max(0.0).min(shift);
+    let mut row = ForestRow::new(literal(&gene.name), shift, low, shift + spread);
     row.weight = Some(gene.detections as f64);
     row
 }

@@ -6,10 +6,12 @@ use minijinja::{Environment, context, value::Value};
 use super::facts::{CellMap, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training};
 use super::figures;
 use super::markers::{self, NO_MARKER};
-use super::words::{decimals, grouped, percent, significant};
+use super::words::{decimals, grouped, percent, significant, small_power, times_power};
 
 /// Rows of the ranking on the page; the file has them all.
 const MAX_ROWS: usize = 500;
+/// Shifts up to about here can be rounding: embeddings have 32-bit numbers.
+const ROUNDING: f64 = 1e-6;
 /// The label of the cells beyond the last colour.
 pub const OTHER: &str = "Other";
 
@@ -146,14 +148,17 @@ fn map(map: &CellMap) -> Value {
 
 fn genes(genes: &[RankedGene]) -> Value {
     let top = figures::leading(genes);
-    let decimals = decimals(genes.iter().map(|gene| gene.shift).fold(0.0, f64::max));
+    let largest = genes.iter().map(|gene| gene.shift).fold(0.0, f64::max);
+    let power = small_power(largest);
+    let scale = 10.0_f64.powi(-power);
+    let decimals = decimals(largest * scale);
     let rows: Vec<Value> = genes
         .iter()
         .take(MAX_ROWS)
         .map(|gene| {
             context! {
                 rank => gene.rank, name => &gene.name, id => &gene.ensembl_id, detections => gene.detections,
-                shift => format!("{:.decimals$}", gene.shift), spread => format!("{:.decimals$}", gene.spread),
+                shift => format!("{:.decimals$}", gene.shift * scale), spread => format!("{:.decimals$}", gene.spread * scale),
                 // What the sort by column reads: all digits.
                 shift_exact => gene.shift, spread_exact => gene.spread,
             }
@@ -164,6 +169,8 @@ fn genes(genes: &[RankedGene]) -> Value {
         top => top.len(),
         fewest => figures::MIN_DETECTIONS,
         total => genes.len(),
+        times => times_power(power),
+        noise => largest < ROUNDING,
         shown => rows.len(),
         rows,
     }

@@ -87,11 +87,10 @@ mod tests {
 
     fn check(a: f32, b: f32, explained: [f64; 2], points: [[f64; 2]; 4]) {
         let found = principal_components(cross(a, b).view()).unwrap();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < TOLERANCE, "{a} and {b} in {found:?}");
         for k in [0, 1] {
-            assert!((found.explained[k] - explained[k]).abs() < TOLERANCE, "{found:?}");
-            for i in 0..4 {
-                assert!((found.points[i][k] - points[i][k]).abs() < TOLERANCE, "{found:?}");
-            }
+            close(found.explained[k], explained[k]);
+            found.points.iter().zip(points).for_each(|(a, b)| close(a[k], b[k]));
         }
     }
 

@@ -203,6 +203,20 @@ fn writes_what_a_run_folder_holds() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn others_may_read_the_page() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = run_folder();
+    let mode = |name: &str| {
+        let file = std::fs::metadata(folder.path().join(name)).unwrap();
+        file.permissions().mode()
+    };
+    let input = ReportInput::from_run(folder.path()).unwrap();
+    write_report(&input, &folder.path().join("report.html")).unwrap();
+    assert_eq!(mode("report.html"), mode("commands.txt"), "as any file written here");
+}
+
 /// The message of a report on a run folder in which one file says something else.
 fn check_refused(name: &str, text: &str, expected: &str) {
     let folder = run_folder();

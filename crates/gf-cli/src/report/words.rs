@@ -26,6 +26,31 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// The power of ten that small numbers are given in, so that they read as
+/// "1.7 × 10⁻⁷" and not as a row of zeros: 0 from a thousandth on.
+pub fn small_power(largest: f64) -> i32 {
+    match largest.is_normal() && largest.abs() < 1e-3 {
+        true => largest.abs().log10().floor() as i32,
+        false => 0,
+    }
+}
+
+/// " (× 10⁻⁷)"; nothing for the power 0.
+pub fn times_power(power: i32) -> String {
+    const SUPERSCRIPT: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let digits: String = power
+        .unsigned_abs()
+        .to_string()
+        .bytes()
+        .map(|d| SUPERSCRIPT[usize::from(d - b'0')])
+        .collect();
+    match power {
+        0 => String::new(),
+        1.. => format!(" (× 10{digits})"),
+        _ => format!(" (× 10⁻{digits})"),
+    }
+}
+
 /// Decimals for a column whose largest number shows four significant digits.
 pub fn decimals(largest: f64) -> usize {
     match largest.is_normal() {
@@ -65,6 +90,12 @@ mod tests {
         for (largest, digits) in [(0.0213, 5), (1.0, 3), (12345.0, 0), (0.0, 0), (f64::NAN, 0)] {
             assert_eq!(decimals(largest), digits, "{largest}");
         }
+        for (largest, power) in
+            [(0.5, 0), (0.001, 0), (0.00052, -4), (1.7e-7, -7), (0.0, 0), (f64::NAN, 0)]
+        {
+            assert_eq!(small_power(largest), power, "{largest}");
+        }
+        assert_eq!((times_power(-17), times_power(0)), (" (× 10⁻¹⁷)".to_string(), String::new()));
         assert_eq!((percent(1, 8), percent(1, 0)), ("12.5 %".to_string(), "–".to_string()));
     }
 }

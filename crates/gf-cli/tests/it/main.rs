@@ -1,1 +1,8 @@
-//! x
+//! The binary as a user runs it: the whole path, exit codes, what is left behind.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod failures;
+mod help;
+mod interrupt;
+mod path;
+mod run;

@@ -155,7 +155,8 @@ fn choose(h5: &H5, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
 }
 
 fn missing(h5: &H5, layer: &str) -> Error {
-    let mut present: Vec<String> = h5.children("layers").iter().map(|l| format!("layers/{l}")).collect();
+    let mut present: Vec<String> =
+        h5.children("layers").iter().map(|l| format!("layers/{l}")).collect();
     present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| h5.has(m)).map(str::to_owned));
     let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
     Error::MissingLayer { path: h5.path().to_owned(), layer: layer.to_owned(), present }

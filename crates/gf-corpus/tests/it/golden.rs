@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gf_corpus::Route;
+use gf_corpus::{Corpus, Route};
 
 use crate::support::{Triplets, column, lenient, shared, text, triplets};
 
@@ -116,6 +116,8 @@ fn h5ad_02_equals_the_mex_of_the_same_cells() {
     };
     let (_a, mex, _) = lenient(&[mex], None).unwrap();
     let (_b, h5ad, ledger) = lenient(&[h5ad], None).unwrap();
+    let labels = column(&h5ad, "seurat_annotations");
+    assert!(labels.iter().any(Option::is_none) && labels.iter().flatten().any(|l| l == "B"));
     assert_eq!((h5ad.n_cells(), ledger.files[0].layer.as_str()), (500, "X"));
     let (mex, h5ad) = (triplets(&mex), triplets(&h5ad));
     // The .h5ad has fewer genes; rows without an id there come by symbol.
@@ -123,8 +125,6 @@ fn h5ad_02_equals_the_mex_of_the_same_cells() {
     let differing = common.iter().filter(|(key, count)| mex[*key] != **count).count();
     assert!(common.len() > 10_000, "{} common entries", common.len());
     assert_eq!(differing, 0);
-    let labels = column(&lenient(&[shared("data/02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad").unwrap()], None).unwrap().1, "seurat_annotations");
-    assert!(labels.iter().any(Option::is_none) && labels.iter().flatten().any(|l| l == "B"));
 }
 
 fn truth() -> Option<Triplets> {
@@ -137,37 +137,51 @@ fn truth() -> Option<Triplets> {
 }
 
 #[track_caller]
-fn encoding(name: &str, layer: &str, column: &str, values: &[Option<&str>]) {
-    let (Some(truth), Some(path)) = (truth(), shared(&format!("data/17_h5ad_encodings/{name}.h5ad"))) else {
+fn encoding(name: &str, layer: &str) {
+    let (Some(truth), Some(path)) =
+        (truth(), shared(&format!("data/17_h5ad_encodings/{name}.h5ad")))
+    else {
         return;
     };
     let (_folder, corpus, ledger) = lenient(&[path], None).unwrap();
     assert_eq!(ledger.files[0].layer, layer);
     assert_eq!(ledger.files[0].unmapped().rows, 0, "{:?}", ledger.files[0].unknown_names);
     assert!(triplets(&corpus) == truth, "{name} differs from the truth");
-    let found = crate::support::column(&corpus, column);
-    let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).take(values.len()).collect();
-    assert_eq!(found, values, "{name} {column}");
+    // As anndata 0.12.19 reads them.
+    columns(&corpus, &[("n_counts", ["6002", "5731"]), ("depth_bin", ["high", "high"])]);
+    columns(&corpus, &[("pct", ["5.714761746084639", "6.089687663584017"])]);
+    if name == "v012_nullable_columns" {
+        columns(
+            &corpus,
+            &[("made_up_label", ["", "T"]), ("age", ["", "1"]), ("flag", ["", "True"])],
+        );
+    }
+}
+
+/// Checks the first two values of some columns; empty stands for a missing one.
+#[track_caller]
+fn columns(corpus: &Corpus, expected: &[(&str, [&str; 2])]) {
+    for (name, expected) in expected {
+        let found = column(corpus, name);
+        let found: Vec<&str> = found.iter().take(2).map(|v| v.as_deref().unwrap_or("")).collect();
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 #[test]
 fn every_encoding_of_17_equals_the_truth() {
-    let bins = [Some("high"), Some("high")];
-    let bins = |n: usize| &bins[..n];
-    encoding("v0109_layers_counts_i64_X_lognorm", "layers/counts", "depth_bin", bins(0));
-    encoding("v012_csr_i32_nocompress", "X", "depth_bin", bins(0));
-    encoding("v012_csr_u16_rangeindex_feature_id", "X", "depth_bin", bins(0));
-    encoding("v012_nullable_columns", "X", "depth_bin", bins(0));
-    encoding("v078_csr_f32_symbols_gene_ids", "X", "depth_bin", bins(0));
-    encoding("v078_rawX_counts_X_lognorm", "raw/X", "depth_bin", bins(0));
-    encoding("v080_csc_f64_symbols_ensembl_id", "X", "depth_bin", bins(0));
+    encoding("v0109_layers_counts_i64_X_lognorm", "layers/counts");
+    encoding("v012_csr_i32_nocompress", "X");
+    encoding("v012_csr_u16_rangeindex_feature_id", "X");
+    encoding("v012_nullable_columns", "X");
+    encoding("v078_csr_f32_symbols_gene_ids", "X");
+    encoding("v078_rawX_counts_X_lognorm", "raw/X");
+    encoding("v080_csc_f64_symbols_ensembl_id", "X");
 }
 
-/// Smallest share of counts that must land on the right gene by symbol alone.
-const RIGHT_BY_SYMBOL: f64 = 0.98;
-
-/// Reads a MEX folder twice: by id, and with the ids taken away.
-fn by_symbol(path: &str) {
+/// Reads a MEX folder twice: by id, and with the ids taken away; a given share
+/// of the counts must come to the same gene.
+fn by_symbol(path: &str, smallest_share: f64) {
     let Some(path) = shared(path) else { return };
     let folder = tempfile::tempdir().unwrap();
     for name in std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()) {
@@ -197,14 +211,18 @@ fn by_symbol(path: &str) {
     let book = &ledger.files[0];
     eprintln!(
         "{}: {share:.5} of counts right by symbol; routes {:?}; ambiguous {:?}; unknown {:?}",
-        path.display(), book.routes, book.ambiguous, book.unknown
+        path.display(),
+        book.routes,
+        book.ambiguous,
+        book.unknown
     );
     assert!(book.routes[&Route::Symbol].rows > book.routes[&Route::Previous].rows);
-    assert!(share >= RIGHT_BY_SYMBOL, "{share}");
+    assert!(share >= smallest_share, "{share}");
 }
 
 #[test]
 fn symbols_find_the_right_genes() {
-    by_symbol("data/14_scenic_loom_mex/filtered_gene_bc_matrices");
-    by_symbol("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19");
+    by_symbol("data/14_scenic_loom_mex/filtered_gene_bc_matrices", 0.998);
+    // GRCh37 ids that Ensembl has since retired have another id by symbol.
+    by_symbol("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19", 0.988);
 }

@@ -2,10 +2,7 @@
 
 use std::path::Path;
 
-use rust_hdf5::{
-    DatatypeMessage, H5File, H5Type,
-    format::messages::datatype::CompoundMember,
-};
+use rust_hdf5::{DatatypeMessage, H5File, H5Type, format::messages::datatype::CompoundMember};
 
 use crate::support::{Ad, SYMBOLS, Triplets, column, frame, lenient, triplets, vector};
 
@@ -106,7 +103,8 @@ fn old_sparse_attribute() {
 
 /// A compound table of a fixed-width index and one code column.
 fn compound(file: &H5File, name: &str, index: &[String], codes: &[i8]) {
-    let member = |name: &str, offset, datatype| CompoundMember { name: name.to_owned(), offset, datatype };
+    let member =
+        |name: &str, offset, datatype| CompoundMember { name: name.to_owned(), offset, datatype };
     let members = vec![
         member("index", 0, DatatypeMessage::fixed_string(8)),
         member("kind", 8, DatatypeMessage::i8_type()),
@@ -144,4 +142,20 @@ fn compound_tables_of_anndata_0_6() {
     let (_folder, corpus, _) = lenient(&[path], None).unwrap();
     assert_eq!(triplets(&corpus), expected());
     assert_eq!(column(&corpus, "kind"), [Some("T".to_owned()), None]);
+}
+
+#[test]
+fn compound_tables_with_strings_in_heaps() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/compound_0_6.h5ad");
+    let (_folder, corpus, ledger) = lenient(&[path.into()], None).unwrap();
+    assert_eq!(triplets(&corpus), expected());
+    assert_eq!(ledger.files[0].unread_columns, [""; 0]);
+    let check = |name: &str, values: [Option<&str>; 2]| {
+        assert_eq!(column(&corpus, name), values.map(|value| value.map(str::to_owned)), "{name}");
+    };
+    check("depth", [Some("0.5"), None]);
+    check("good", [Some("True"), Some("False")]);
+    check("kind", [Some("T"), None]);
+    check("n", [Some("3"), Some("-12")]);
+    check("note", [Some("µ"), Some("")]);
 }

@@ -63,7 +63,7 @@ proptest! {
     #[test]
     fn no_text_makes_an_id_panic(text in "(ENSG|ENSGR|ENSMUSG)?[0-9Rµ.]{0,14}") {
         if let Some(id) = GeneId::new(&text) {
-            prop_assert_eq!(id.to_string(), text);
+            prop_assert_eq!(&id.to_string(), &text);
         }
         let _ = GeneId::from_versioned(&text);
     }

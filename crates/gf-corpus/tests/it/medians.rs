@@ -22,9 +22,12 @@ fn medians_of(rows: &[Vec<u32>]) -> (Vec<gf_corpus::GeneId>, Medians) {
     let texts: Vec<(usize, usize, String)> = rows
         .iter()
         .enumerate()
-        .flat_map(|(cell, row)| row.iter().enumerate().map(move |(gene, n)| (gene, cell, n.to_string())))
+        .flat_map(|(cell, row)| {
+            row.iter().enumerate().map(move |(gene, n)| (gene, cell, n.to_string()))
+        })
         .collect();
-    let entries: Vec<(usize, usize, &str)> = texts.iter().map(|(g, c, n)| (*g, *c, n.as_str())).collect();
+    let entries: Vec<(usize, usize, &str)> =
+        texts.iter().map(|(g, c, n)| (*g, *c, n.as_str())).collect();
     let folder = tempfile::tempdir().unwrap();
     let input = Mex::new(&SYMBOLS, rows.len(), &entries).write(folder.path(), "");
     let (_folder, corpus, _) = lenient(&[input], None).unwrap();
@@ -77,7 +80,9 @@ fn table_reads_back_as_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("medians.tsv");
     let id = |n: u64| format!("ENSG{n:011}").parse().unwrap();
-    let medians = Medians::new(vec![(id(7), 0.1 + 0.2), (id(3), 7.158424271565943e-07), (id(5), 255.0)]).unwrap();
+    let medians =
+        Medians::new(vec![(id(7), 0.1 + 0.2), (id(3), 7.158424271565943e-07), (id(5), 255.0)])
+            .unwrap();
     medians.write_tsv(&path).unwrap();
     assert_eq!(Medians::read_tsv(&path).unwrap(), medians);
     assert!(medians.iter().is_sorted_by_key(|(id, _)| id));
@@ -95,7 +100,9 @@ fn table_reads_back_as_the_same_bits() {
 #[test]
 fn the_reference_tables_are_read() {
     let check = |name: &str, n_genes, id: &str, expected| {
-        let Some(path) = shared(&format!("dicts/gene_median_dictionary_{name}.tsv.gz")) else { return };
+        let Some(path) = shared(&format!("dicts/gene_median_dictionary_{name}.tsv.gz")) else {
+            return;
+        };
         let medians = Medians::read_tsv(&path).unwrap();
         assert_eq!(medians.len(), n_genes);
         assert_eq!(medians.get(id.parse().unwrap()), Some(expected));

@@ -50,7 +50,11 @@ fn any_order_of_entries_reads_equal() {
 #[test]
 fn other_features_are_counted_apart() {
     let folder = tempfile::tempdir().unwrap();
-    let features = ["ENSG00000075624\tACTB\tGene Expression", "CD3\tCD3\tAntibody Capture", "GAPDH\tGAPDH\tGene Expression"];
+    let features = [
+        "ENSG00000075624\tACTB\tGene Expression",
+        "CD3\tCD3\tAntibody Capture",
+        "GAPDH\tGAPDH\tGene Expression",
+    ];
     let mex = Mex::new(&features, 1, &[(0, 0, "5"), (1, 0, "90"), (2, 0, "1")]);
     let (_folder, corpus, ledger) = lenient(&[mex.write(folder.path(), "")], None).unwrap();
     let other = ledger.files[0].other_features["Antibody Capture"];

@@ -14,8 +14,11 @@ fn immune_cells_end_to_end() {
     assert_eq!((file.cells.read, file.cells.kept), (559, 559));
     assert_eq!(file.mapped().rows + file.unmapped().rows, 32_786);
     let carried = file.unmapped().counts as f64 / file.counts_read() as f64;
-    eprintln!("routes {:?}, ambiguous {:?}, unknown {:?}", file.routes, file.ambiguous, file.unknown);
-    assert!(carried < 0.02, "{carried} of the counts have no gene");
+    eprintln!(
+        "routes {:?}, ambiguous {:?}, unknown {:?}",
+        file.routes, file.ambiguous, file.unknown
+    );
+    assert!(carried < 0.01, "{carried} of the counts have no gene");
     assert!(file.routes[&Route::Previous].rows > 1_000);
     assert_eq!(corpus.n_cells(), 559);
 }
@@ -40,16 +43,32 @@ fn genes_and_columns_come_in_the_order_of_the_files() {
 #[test]
 fn rows_of_one_gene_are_summed_and_others_reported() {
     let folder = tempfile::tempdir().unwrap();
-    let features = ["ACTB", "ENSG00000075624", "ENSG00000075624.3\tx", "MKI67IP", "NIFK", "nonsense", "MLL2", "ENSG00000999999\tNEW"];
-    let entries: Vec<(usize, usize, &str)> = (0..features.len()).map(|gene| (gene, 0, "10")).collect();
+    let features = [
+        "ACTB",
+        "ENSG00000075624",
+        "ENSG00000075624.3\tx",
+        "MKI67IP",
+        "NIFK",
+        "nonsense",
+        "AMY1",
+        "ENSG00000999999\tNEW",
+    ];
+    let entries: Vec<(usize, usize, &str)> =
+        (0..features.len()).map(|gene| (gene, 0, "10")).collect();
     let input = Mex::new(&features, 1, &entries).write(folder.path(), "");
     let (_folder, corpus, ledger) = lenient(&[input], None).unwrap();
     let file = &ledger.files[0];
     let rows = |route| file.routes.get(&route).map_or(0, |tally| tally.rows);
-    assert_eq!([rows(Route::Ensembl), rows(Route::Symbol), rows(Route::Previous), rows(Route::Unlisted)], [2, 2, 1, 1]);
+    assert_eq!(
+        [rows(Route::Ensembl), rows(Route::Symbol), rows(Route::Previous), rows(Route::Unlisted)],
+        [2, 2, 1, 1]
+    );
     assert_eq!((file.ambiguous.rows, file.ambiguous.counts), (1, 10));
     assert_eq!((file.unknown.rows, file.unknown.counts), (1, 10));
-    assert_eq!((file.ambiguous_names.as_slice(), file.unknown_names.as_slice()), (&["MLL2".to_owned()][..], &["nonsense".to_owned()][..]));
+    assert_eq!(
+        (file.ambiguous_names.as_slice(), file.unknown_names.as_slice()),
+        (&["AMY1".to_owned()][..], &["nonsense".to_owned()][..])
+    );
     assert_eq!((file.summed_rows, file.counts_kept), (3, 60));
     let block = corpus.blocks().next().unwrap().unwrap();
     assert_eq!((block.totals[0], block.counts.row(0).1), (80, &[30, 20, 10][..]));
@@ -73,7 +92,8 @@ fn cells_with_few_protein_coding_genes_are_dropped() {
 fn taken_ids_are_renamed() {
     let folder = tempfile::tempdir().unwrap();
     let nested = folder.path().join("donor2/filtered_feature_bc_matrix");
-    let inputs = [Mex::small().write(&folder.path().join("a"), ""), Mex::small().write(&nested, ".gz")];
+    let inputs =
+        [Mex::small().write(&folder.path().join("a"), ""), Mex::small().write(&nested, ".gz")];
     let inputs = [inputs[0].clone(), inputs[1].clone(), inputs[1].clone()];
     let (_folder, corpus, ledger) = lenient(&inputs, None).unwrap();
     let ids: Vec<String> = corpus.blocks().flat_map(|block| block.unwrap().cell_ids).collect();
@@ -108,7 +128,9 @@ fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .map(|path| {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
+        })
         .collect();
     all.sort();
     all
@@ -118,7 +140,8 @@ fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
 fn the_same_bytes_from_one_thread_and_from_two() {
     let made = [1, 2].map(|n_threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
-        let (folder, corpus, _) = pool.install(|| run(&[immune()], &IngestOptions::default())).unwrap();
+        let (folder, corpus, _) =
+            pool.install(|| run(&[immune()], &IngestOptions::default())).unwrap();
         (bytes(&folder.path().join("corpus")), corpus.content_hash().to_owned())
     });
     assert!(made[0] == made[1]);
@@ -157,7 +180,10 @@ fn a_stopped_or_failed_ingest_leaves_nothing() {
     assert!(matches!(stopped, Err(Error::Cancelled)));
     let absent = [immune(), folder.path().join("absent.h5ad")];
     assert!(ingest(&absent, &out, &IngestOptions::default(), &mut go_on).is_err());
-    assert!(matches!(ingest(&[], &out, &IngestOptions::default(), &mut go_on), Err(Error::NoInput)));
+    assert!(matches!(
+        ingest(&[], &out, &IngestOptions::default(), &mut go_on),
+        Err(Error::NoInput)
+    ));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -185,7 +211,9 @@ fn a_damaged_corpus_is_an_error() {
     assert_eq!(blocks.len(), 1);
     assert!(matches!(&blocks[0], Err(Error::Corpus { path, .. }) if *path == shard));
     fs::remove_file(&shard).unwrap();
-    assert!(matches!(Corpus::open(folder.path().join("corpus")), Err(Error::Io { path, .. }) if path == shard));
+    assert!(
+        matches!(Corpus::open(folder.path().join("corpus")), Err(Error::Io { path, .. }) if path == shard)
+    );
     fs::write(folder.path().join("corpus/manifest.json"), "{}").unwrap();
     assert!(matches!(Corpus::open(folder.path().join("corpus")), Err(Error::Corpus { .. })));
 }

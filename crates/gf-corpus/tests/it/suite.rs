@@ -26,7 +26,10 @@ fn dense_block_is_cp10k<B: Backend>(device: &B::Device) {
     let expected = [0.0, 1000.0, 0.0, 7.0 / 30.0 * 1e4, 0.0, 0.0, 0.0, 0.0, last, 0.0, 0.0, 0.0];
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         let difference = (f64::from(*found) - expected).abs();
-        assert!(difference <= F32_ROUNDING * expected, "at {at}: found {found}, expected {expected}");
+        assert!(
+            difference <= F32_ROUNDING * expected,
+            "at {at}: found {found}, expected {expected}"
+        );
     }
 }
 

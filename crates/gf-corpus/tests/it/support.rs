@@ -49,12 +49,18 @@ pub fn go_on(_: Progress) -> ControlFlow<()> {
 }
 
 /// Ingests with every cell kept that has a count.
-pub fn lenient(inputs: &[PathBuf], layer: Option<&str>) -> Result<(TempDir, Corpus, Ledger), Error> {
+pub fn lenient(
+    inputs: &[PathBuf],
+    layer: Option<&str>,
+) -> Result<(TempDir, Corpus, Ledger), Error> {
     let source = SourceOptions { layer: layer.map(str::to_owned) };
     run(inputs, &IngestOptions { source, min_protein_coding: 0 })
 }
 
-pub fn run(inputs: &[PathBuf], options: &IngestOptions) -> Result<(TempDir, Corpus, Ledger), Error> {
+pub fn run(
+    inputs: &[PathBuf],
+    options: &IngestOptions,
+) -> Result<(TempDir, Corpus, Ledger), Error> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("corpus");
     let ledger = ingest(inputs, &out, options, &mut go_on)?;
@@ -67,7 +73,11 @@ pub fn run(inputs: &[PathBuf], options: &IngestOptions) -> Result<(TempDir, Corp
 /// Every count that came in went somewhere.
 pub fn balanced(ledger: &Ledger) {
     for file in &ledger.files {
-        assert_eq!(file.mapped().counts, file.counts_kept + file.counts_in_dropped_cells, "{file:?}");
+        assert_eq!(
+            file.mapped().counts,
+            file.counts_kept + file.counts_in_dropped_cells,
+            "{file:?}"
+        );
         let cells = file.cells;
         assert_eq!(cells.read, cells.kept + cells.empty + cells.few_protein_coding, "{file:?}");
     }
@@ -141,7 +151,8 @@ impl Mex {
     /// Writes the v3 names, with `.gz` at their end if asked.
     pub fn write(&self, folder: &Path, end: &str) -> PathBuf {
         fs::create_dir_all(folder).unwrap();
-        let lines = |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let lines =
+            |lines: &[String]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         write(&folder.join(format!("barcodes.tsv{end}")), &lines(&self.barcodes));
         write(&folder.join(format!("features.tsv{end}")), &lines(&self.features));
         write(&folder.join(format!("matrix.mtx{end}")), &self.matrix);

@@ -101,7 +101,9 @@ impl Column {
                 let (start, end) = offsets.get(bytes, row);
                 Some(String::from_utf8_lossy(&bytes[span.clone()][start..end]).into_owned())
             }
-            Values::Dictionary(keys, values) => values.text(bytes, usize::try_from(keys.integer(bytes, row)?).ok()?),
+            Values::Dictionary(keys, values) => {
+                values.text(bytes, usize::try_from(keys.integer(bytes, row)?).ok()?)
+            }
             Values::Null | Values::List(..) | Values::Other => None,
         }
     }
@@ -109,13 +111,21 @@ impl Column {
     /// An integer value; nothing where it is missing or the column holds none.
     pub(super) fn integer(&self, bytes: &[u8], row: usize) -> Option<i128> {
         match &self.values {
-            Values::Int(width, span) if self.is_present(bytes, row) => Some(integer(bytes, *width, span, row)),
+            Values::Int(width, span) if self.is_present(bytes, row) => {
+                Some(integer(bytes, *width, span, row))
+            }
             _ => None,
         }
     }
 
     /// Takes a column of token lists.
-    pub(super) fn into_tokens(self, bytes: &[u8], layout: &Layout, name: &str, first_row: usize) -> Result<TokenLists, ArrowFault> {
+    pub(super) fn into_tokens(
+        self,
+        bytes: &[u8],
+        layout: &Layout,
+        name: &str,
+        first_row: usize,
+    ) -> Result<TokenLists, ArrowFault> {
         let not_tokens = || ArrowFault::ColumnType {
             column: name.to_owned(),
             found: layout.to_string(),
@@ -129,9 +139,13 @@ impl Column {
         }
         let tokens = match items.values {
             Values::Int(IntWidth { bytes: 4, signed: true }, span) => Tokens::Mapped(span),
-            Values::Int(IntWidth { bytes: 8, signed: true }, span) => {
-                Tokens::Copied(narrowed(cast_slice(&bytes[span]), &offsets, bytes, first_row, self.n_rows)?)
-            }
+            Values::Int(IntWidth { bytes: 8, signed: true }, span) => Tokens::Copied(narrowed(
+                cast_slice(&bytes[span]),
+                &offsets,
+                bytes,
+                first_row,
+                self.n_rows,
+            )?),
             _ => return Err(not_tokens()),
         };
         Ok(TokenLists { offsets, tokens })
@@ -175,11 +189,28 @@ impl Offsets {
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn new(bytes: &'a [u8], body: Span, (nodes, buffers): PartLists, name: &'a str, first_row: usize) -> Self {
-        Self { bytes, body, nodes: nodes.into_iter(), buffers: buffers.into_iter(), name, first_row }
+    pub(super) fn new(
+        bytes: &'a [u8],
+        body: Span,
+        (nodes, buffers): PartLists,
+        name: &'a str,
+        first_row: usize,
+    ) -> Self {
+        Self {
+            bytes,
+            body,
+            nodes: nodes.into_iter(),
+            buffers: buffers.into_iter(),
+            name,
+            first_row,
+        }
     }
 
-    fn column(&mut self, layout: &Layout, dictionary: &dyn Fn(i64) -> Result<Column, ArrowFault>) -> Result<Column, ArrowFault> {
+    fn column(
+        &mut self,
+        layout: &Layout,
+        dictionary: &dyn Fn(i64) -> Result<Column, ArrowFault>,
+    ) -> Result<Column, ArrowFault> {
         let (n_rows, n_nulls) = self.node()?;
         if *layout == Layout::Null {
             return Ok(Column { n_rows, validity: None, values: Values::Null });
@@ -198,7 +229,11 @@ impl<'a> Parts<'a> {
                 Values::List(offsets, Box::new(items))
             }
             Layout::Dictionary { id, keys, .. } => {
-                let keys = Column { n_rows, validity: validity.clone(), values: Values::Int(*keys, self.numbers(n_rows, keys.bytes)?) };
+                let keys = Column {
+                    n_rows,
+                    validity: validity.clone(),
+                    values: Values::Int(*keys, self.numbers(n_rows, keys.bytes)?),
+                };
                 let values = dictionary(*id)?;
                 self.check_keys(&keys, values.n_rows)?;
                 Values::Dictionary(Box::new(keys), Box::new(values))
@@ -218,7 +253,9 @@ impl<'a> Parts<'a> {
             std::str::from_utf8(&values[start..end]).is_ok()
         };
         match (0..n_rows).find(|row| !is_text(row)) {
-            Some(row) => Err(ArrowFault::Utf8 { column: self.name.into(), row: self.first_row + row }),
+            Some(row) => {
+                Err(ArrowFault::Utf8 { column: self.name.into(), row: self.first_row + row })
+            }
             None => Ok(Values::Text(offsets, span)),
         }
     }
@@ -250,18 +287,31 @@ impl<'a> Parts<'a> {
     /// The next buffer, of at least `expected` bytes; cut to them unless `expected` is 0.
     fn buffer(&mut self, expected: usize, align: usize) -> Result<Span, ArrowFault> {
         let (start, found) = self.buffers.next().ok_or_else(|| self.missing_part())?;
-        let fault = || ArrowFault::Buffer { column: self.name.into(), row: self.first_row, start, found, expected };
-        let (first, length) = usize::try_from(start).ok().zip(usize::try_from(found).ok()).ok_or_else(fault)?;
+        let fault = || ArrowFault::Buffer {
+            column: self.name.into(),
+            row: self.first_row,
+            start,
+            found,
+            expected,
+        };
+        let (first, length) =
+            usize::try_from(start).ok().zip(usize::try_from(found).ok()).ok_or_else(fault)?;
         let inside = first.checked_add(length).is_some_and(|end| end <= self.body.len());
         if !inside || length < expected {
             return Err(fault());
         }
-        let span = self.body.start + first..self.body.start + first + if expected > 0 { expected } else { length };
+        let span = self.body.start + first
+            ..self.body.start + first + if expected > 0 { expected } else { length };
         let aligned = self.bytes[span.clone()].as_ptr().addr().is_multiple_of(align);
         if aligned { Ok(span) } else { Err(fault()) }
     }
 
-    fn check_offsets(&self, offsets: &Offsets, n_rows: usize, n_values: usize) -> Result<(), ArrowFault> {
+    fn check_offsets(
+        &self,
+        offsets: &Offsets,
+        n_rows: usize,
+        n_values: usize,
+    ) -> Result<(), ArrowFault> {
         let sound = |(start, end): (i64, i64)| {
             0 <= start && start <= end && usize::try_from(end).is_ok_and(|end| end <= n_values)
         };
@@ -269,14 +319,22 @@ impl<'a> Parts<'a> {
             None => Ok(()),
             Some(row) => {
                 let (start, end) = offsets.raw(self.bytes, row);
-                Err(ArrowFault::Offsets { column: self.name.into(), row: self.first_row + row, start, end, n_values })
+                Err(ArrowFault::Offsets {
+                    column: self.name.into(),
+                    row: self.first_row + row,
+                    start,
+                    end,
+                    n_values,
+                })
             }
         }
     }
 
     fn check_keys(&self, keys: &Column, n_values: usize) -> Result<(), ArrowFault> {
-        let outside = |key: &(usize, i128)| usize::try_from(key.1).map_or(true, |key| key >= n_values);
-        let present = (0..keys.n_rows).filter_map(|row| Some((row, keys.integer(self.bytes, row)?)));
+        let outside =
+            |key: &(usize, i128)| usize::try_from(key.1).map_or(true, |key| key >= n_values);
+        let present =
+            (0..keys.n_rows).filter_map(|row| Some((row, keys.integer(self.bytes, row)?)));
         match present.into_iter().find(outside) {
             None => Ok(()),
             Some((row, key)) => Err(ArrowFault::DictionaryKey {
@@ -319,7 +377,13 @@ fn integer(bytes: &[u8], width: IntWidth, span: &Span, row: usize) -> i128 {
     }
 }
 
-fn narrowed(wide: &[i64], offsets: &Offsets, bytes: &[u8], first_row: usize, n_rows: usize) -> Result<Vec<i32>, ArrowFault> {
+fn narrowed(
+    wide: &[i64],
+    offsets: &Offsets,
+    bytes: &[u8],
+    first_row: usize,
+    n_rows: usize,
+) -> Result<Vec<i32>, ArrowFault> {
     let narrow = |(at, &token): (usize, &i64)| {
         i32::try_from(token).map_err(|_| {
             let row = (0..n_rows).find(|&row| offsets.get(bytes, row).1 > at).unwrap_or(n_rows);

@@ -107,7 +107,12 @@ impl Layout {
         Ok(Self::List { large, item: Box::new(item) })
     }
 
-    fn parent(name: &'static str, buffers: usize, field: FieldRef<'_>, depth: usize) -> Result<Self, LayoutError> {
+    fn parent(
+        name: &'static str,
+        buffers: usize,
+        field: FieldRef<'_>,
+        depth: usize,
+    ) -> Result<Self, LayoutError> {
         let own = Size { nodes: 1, buffers };
         let size = children(field, depth)?.iter().fold(own, |sum, child| sum + child.size());
         Ok(Self::Other { name, size })
@@ -118,7 +123,9 @@ impl Layout {
         let leaf = |buffers| Size { nodes: 1, buffers };
         match self {
             Self::Null => leaf(0),
-            Self::Bool | Self::Int(_) | Self::Float32 | Self::Float64 | Self::Dictionary { .. } => leaf(2),
+            Self::Bool | Self::Int(_) | Self::Float32 | Self::Float64 | Self::Dictionary { .. } => {
+                leaf(2)
+            }
             Self::Text { .. } => leaf(3),
             Self::List { item, .. } => leaf(2) + item.size(),
             Self::Other { size, .. } => *size,
@@ -174,7 +181,9 @@ fn children(field: FieldRef<'_>, depth: usize) -> Result<Vec<Layout>, LayoutErro
 
 fn int_width(int: IntRef<'_>) -> Result<IntWidth, LayoutError> {
     match int.bit_width()? {
-        bits @ (8 | 16 | 32 | 64) => Ok(IntWidth { bytes: bits as usize / 8, signed: int.is_signed()? }),
+        bits @ (8 | 16 | 32 | 64) => {
+            Ok(IntWidth { bytes: bits as usize / 8, signed: int.is_signed()? })
+        }
         _ => Err(LayoutError::Unsupported("an integer of a width other than 8, 16, 32 or 64 bits")),
     }
 }

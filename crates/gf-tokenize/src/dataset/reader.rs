@@ -13,7 +13,10 @@ use serde_json::Value;
 use super::{
     column::{Column, TokenLists},
     manifest::{Manifest, read_json},
-    schema::{CELL_ID, DICT_FILE, INFO_FILE, INPUT_IDS, LENGTH, STATE_FILE, SavedState, VOCABULARY_FILE, class_names},
+    schema::{
+        CELL_ID, DICT_FILE, INFO_FILE, INPUT_IDS, LENGTH, STATE_FILE, SavedState, VOCABULARY_FILE,
+        class_names,
+    },
     stream::{self, Stream},
 };
 use crate::{
@@ -63,7 +66,8 @@ impl Dataset {
     /// corrupt; `input_ids` is missing or no list of integers; `length` disagrees with the tokens;
     /// `vocabulary.tsv` is not the vocabulary the manifest names.
     pub fn open(folder: &Path) -> Result<Self> {
-        let shards = shard_paths(folder)?.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
+        let shards =
+            shard_paths(folder)?.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
         let columns = common_columns(&shards)?;
         let mut batches = Vec::new();
         let mut n_rows = 0;
@@ -74,7 +78,16 @@ impl Dataset {
         let info = read_json(&folder.join(INFO_FILE))?.unwrap_or_default();
         let manifest = Manifest::read(folder)?;
         let vocabulary = read_vocabulary(folder, manifest.as_ref())?;
-        Ok(Self { folder: folder.into(), shards, batches, n_rows, columns, info, manifest, vocabulary })
+        Ok(Self {
+            folder: folder.into(),
+            shards,
+            batches,
+            n_rows,
+            columns,
+            info,
+            manifest,
+            vocabulary,
+        })
     }
 
     /// The folder.
@@ -166,13 +179,23 @@ impl Dataset {
     ///
     /// # Panics
     /// If a row is not below [`Dataset::len`], as slices do.
-    pub fn check_tokens(&self, rows: impl IntoIterator<Item = usize>, n_tokens: usize) -> Result<()> {
+    pub fn check_tokens(
+        &self,
+        rows: impl IntoIterator<Item = usize>,
+        n_tokens: usize,
+    ) -> Result<()> {
         let outside = |token: &i32| usize::try_from(*token).map_or(true, |token| token >= n_tokens);
         for row in rows {
             let tokens = self.tokens(row);
             if let Some(position) = tokens.iter().position(outside) {
                 let found = tokens[position].into();
-                return Err(Error::TokenRange { path: self.folder.clone(), row, position, found, n_tokens });
+                return Err(Error::TokenRange {
+                    path: self.folder.clone(),
+                    row,
+                    position,
+                    found,
+                    n_tokens,
+                });
             }
         }
         Ok(())
@@ -207,15 +230,24 @@ impl Shard {
             let (tokens, cell_ids) = self.read_batch(batch)?;
             Ok(Batch { shard, first_row: first_row + batch.first_row, tokens, cell_ids })
         };
-        let batches: Result<Vec<_>, ArrowFault> = self.stream.batches.par_iter().map(read).collect();
+        let batches: Result<Vec<_>, ArrowFault> =
+            self.stream.batches.par_iter().map(read).collect();
         batches.map_err(arrow_error(&self.path))
     }
 
-    fn read_batch(&self, batch: &stream::Batch) -> Result<(TokenLists, Option<Column>), ArrowFault> {
+    fn read_batch(
+        &self,
+        batch: &stream::Batch,
+    ) -> Result<(TokenLists, Option<Column>), ArrowFault> {
         let Self { bytes, stream, .. } = self;
         let no_tokens = || ArrowFault::NoColumn { column: INPUT_IDS, available: stream.names() };
         let field = stream.field(INPUT_IDS).ok_or_else(no_tokens)?;
-        let tokens = batch.column(bytes, field)?.into_tokens(bytes, &field.layout, INPUT_IDS, batch.first_row)?;
+        let tokens = batch.column(bytes, field)?.into_tokens(
+            bytes,
+            &field.layout,
+            INPUT_IDS,
+            batch.first_row,
+        )?;
         if let Some(field) = stream.field(LENGTH) {
             check_lengths(bytes, &tokens, &batch.column(bytes, field)?, batch)?;
         }
@@ -224,7 +256,12 @@ impl Shard {
     }
 
     /// Adds the texts of a column, if the shard has it.
-    fn texts(&self, name: &str, class_names: &[String], texts: &mut Vec<Option<String>>) -> Result<()> {
+    fn texts(
+        &self,
+        name: &str,
+        class_names: &[String],
+        texts: &mut Vec<Option<String>>,
+    ) -> Result<()> {
         let Some(field) = self.stream.field(name) else {
             return Ok(());
         };
@@ -234,7 +271,9 @@ impl Shard {
         }
         for batch in &self.stream.batches {
             let column = batch.column(&self.bytes, field).map_err(arrow_error(&self.path))?;
-            texts.extend((0..batch.n_rows).map(|row| named_text(&self.bytes, &column, row, class_names)));
+            texts.extend(
+                (0..batch.n_rows).map(|row| named_text(&self.bytes, &column, row, class_names)),
+            );
         }
         Ok(())
     }
@@ -246,7 +285,12 @@ fn named_text(bytes: &[u8], column: &Column, row: usize, class_names: &[String])
     name.or_else(|| column.text(bytes, row))
 }
 
-fn check_lengths(bytes: &[u8], tokens: &TokenLists, lengths: &Column, batch: &stream::Batch) -> Result<(), ArrowFault> {
+fn check_lengths(
+    bytes: &[u8],
+    tokens: &TokenLists,
+    lengths: &Column,
+    batch: &stream::Batch,
+) -> Result<(), ArrowFault> {
     for row in 0..batch.n_rows {
         let expected = tokens.row(bytes, row).len();
         match lengths.integer(bytes, row) {
@@ -291,7 +335,11 @@ fn common_columns(shards: &[Shard]) -> Result<Vec<String>> {
     let expected = shards.first().map(|shard| shard.stream.names()).unwrap_or_default();
     match shards.iter().find(|shard| shard.stream.names() != expected) {
         None => Ok(expected),
-        Some(shard) => Err(Error::ShardColumns { path: shard.path.clone(), found: shard.stream.names(), expected }),
+        Some(shard) => Err(Error::ShardColumns {
+            path: shard.path.clone(),
+            found: shard.stream.names(),
+            expected,
+        }),
     }
 }
 

@@ -81,7 +81,8 @@ pub(super) fn check_columns(columns: &[String]) -> Result<()> {
 pub(super) fn arrow_schema(columns: &[String]) -> Schema {
     let lists = ListArray::<i32>::default_datatype(DataType::Int32);
     let metadata = columns.iter().map(|name| Field::new(name, DataType::Utf8, true));
-    let mut fields = vec![Field::new(INPUT_IDS, lists, true), Field::new(CELL_ID, DataType::Utf8, true)];
+    let mut fields =
+        vec![Field::new(INPUT_IDS, lists, true), Field::new(CELL_ID, DataType::Utf8, true)];
     fields.extend(metadata);
     fields.push(Field::new(LENGTH, DataType::Int64, true));
     fields.into()
@@ -101,6 +102,8 @@ pub(super) fn dataset_info(columns: &[String]) -> Value {
 /// The names behind the numbers of a `ClassLabel` column.
 pub(super) fn class_names(info: &Value, column: &str) -> Option<Vec<String>> {
     let feature = info.get("features")?.get(column)?;
-    let names = feature.get("names").filter(|_| feature.get("_type").is_some_and(|kind| kind == "ClassLabel"))?;
+    let names = feature
+        .get("names")
+        .filter(|_| feature.get("_type").is_some_and(|kind| kind == "ClassLabel"))?;
     serde_json::from_value(names.clone()).ok()
 }

@@ -66,7 +66,9 @@ impl Stream {
     /// Walks the messages of a file.
     pub(super) fn index(bytes: &[u8]) -> Result<Self, ArrowFault> {
         let (schema, mut next) = match next_message(bytes, 0)? {
-            Some((place, MessageHeaderRef::Schema(schema))) => (read_schema(schema, place.at)?, place.body.end),
+            Some((place, MessageHeaderRef::Schema(schema))) => {
+                (read_schema(schema, place.at)?, place.body.end)
+            }
             _ => return Err(message_fault(0, "expected the schema")),
         };
         let mut stream = Self { fields: schema, batches: Vec::new() };
@@ -122,7 +124,8 @@ impl Batch {
     fn dictionary(&self, bytes: &[u8], field: &Field, id: i64) -> Result<Column, ArrowFault> {
         let missing = || message_fault(self.place.at, &format!("dictionary {id} is missing"));
         let place = self.dictionaries.get(&id).ok_or_else(missing)?;
-        let (MessageHeaderRef::DictionaryBatch(batch), Layout::Dictionary { values, .. }) = (place.header(bytes)?, &field.layout)
+        let (MessageHeaderRef::DictionaryBatch(batch), Layout::Dictionary { values, .. }) =
+            (place.header(bytes)?, &field.layout)
         else {
             return Err(missing());
         };
@@ -130,13 +133,16 @@ impl Batch {
         let n_values = count_rows(data.length(), place.at, bytes.len())?;
         let parts = parts(data, Size::default(), place.at)?;
         let parts = Parts::new(bytes, place.body.clone(), parts, &field.name, self.first_row);
-        Column::read(parts, values, n_values, &|_| Err(message_fault(place.at, "a dictionary of dictionaries")))
+        Column::read(parts, values, n_values, &|_| {
+            Err(message_fault(place.at, "a dictionary of dictionaries"))
+        })
     }
 }
 
 impl Place {
     fn header<'a>(&self, bytes: &'a [u8]) -> Result<MessageHeaderRef<'a>, ArrowFault> {
-        let message = MessageRef::read_as_root(&bytes[self.header.clone()]).map_err(corrupt(self.at))?;
+        let message =
+            MessageRef::read_as_root(&bytes[self.header.clone()]).map_err(corrupt(self.at))?;
         let header = message.header().map_err(corrupt(self.at))?;
         header.ok_or_else(|| message_fault(self.at, "no content"))
     }
@@ -157,7 +163,11 @@ fn parts(batch: RecordBatchRef<'_>, skip: Size, at: usize) -> Result<PartLists, 
 }
 
 /// The rows a batch says it has; no row takes less than a byte of the file.
-fn count_rows(length: planus::Result<i64>, at: usize, file_len: usize) -> Result<usize, ArrowFault> {
+fn count_rows(
+    length: planus::Result<i64>,
+    at: usize,
+    file_len: usize,
+) -> Result<usize, ArrowFault> {
     let length = length.map_err(corrupt(at))?;
     let n_rows = usize::try_from(length).ok().filter(|&n_rows| n_rows <= file_len);
     n_rows.ok_or_else(|| message_fault(at, &format!("{length} rows in a file of {file_len} bytes")))
@@ -191,7 +201,10 @@ fn dictionary_id(batch: DictionaryBatchRef<'_>, at: usize) -> Result<i64, ArrowF
 }
 
 /// The message at a byte, or nothing at the end marker.
-fn next_message(bytes: &[u8], at: usize) -> Result<Option<(Place, MessageHeaderRef<'_>)>, ArrowFault> {
+fn next_message(
+    bytes: &[u8],
+    at: usize,
+) -> Result<Option<(Place, MessageHeaderRef<'_>)>, ArrowFault> {
     let prefix = &bytes[span(bytes, at, at, PREFIX_LEN as i64)?];
     let mut marker = [0; 4];
     let mut length = [0; 4];
@@ -215,10 +228,15 @@ fn next_message(bytes: &[u8], at: usize) -> Result<Option<(Place, MessageHeaderR
 
 /// The bytes from `start`, if the file has so many.
 fn span(bytes: &[u8], at: usize, start: usize, length: i64) -> Result<Span, ArrowFault> {
-    let length = usize::try_from(length).map_err(|_| message_fault(at, &format!("length {length}")))?;
+    let length =
+        usize::try_from(length).map_err(|_| message_fault(at, &format!("length {length}")))?;
     match start.checked_add(length) {
         Some(end) if end <= bytes.len() => Ok(start..end),
-        _ => Err(ArrowFault::Truncated { at, expected: (start - at).saturating_add(length), found: bytes.len() - at }),
+        _ => Err(ArrowFault::Truncated {
+            at,
+            expected: (start - at).saturating_add(length),
+            found: bytes.len() - at,
+        }),
     }
 }
 

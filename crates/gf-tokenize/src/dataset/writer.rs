@@ -7,7 +7,9 @@ use std::{
 };
 
 use arrow2::{
-    array::{Array, Int64Array, ListArray, MutableArray, MutableUtf8Array, PrimitiveArray, TryPush},
+    array::{
+        Array, Int64Array, ListArray, MutableArray, MutableUtf8Array, PrimitiveArray, TryPush,
+    },
     chunk::Chunk,
     datatypes::Schema,
     io::ipc::write::{StreamWriter, WriteOptions},
@@ -18,7 +20,10 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     manifest::{Manifest, write_json},
-    schema::{DataFile, INFO_FILE, STATE_FILE, State, VOCABULARY_FILE, arrow_schema, check_columns, dataset_info},
+    schema::{
+        DataFile, INFO_FILE, STATE_FILE, State, VOCABULARY_FILE, arrow_schema, check_columns,
+        dataset_info,
+    },
 };
 use crate::{
     error::{Error, Result},
@@ -65,27 +70,44 @@ struct Shard {
 }
 
 impl DatasetWriter {
-    /// Starts a folder.
+    /// Starts a folder. A data set of ours that has the name already is replaced at the end.
     ///
     /// # Errors
-    /// `out` exists; its parent cannot be written; a metadata column is named twice or named
+    /// `out` is something else than a data set of ours; its parent cannot be written; a metadata column is named twice or named
     /// `input_ids`, `cell_id` or `length`.
     pub fn create(out: &Path, options: WriterOptions) -> Result<Self> {
         check_columns(&options.columns)?;
-        let folder = PendingFolder::create(out)?;
+        let folder = PendingFolder::create(out, is_ours)?;
         let schema = arrow_schema(&options.columns);
         let rows = Rows::new(options.columns.len());
-        Ok(Self { folder, schema, options, shard: None, n_shards: 0, rows, fingerprint: Xxh3Default::new() })
+        Ok(Self {
+            folder,
+            schema,
+            options,
+            shard: None,
+            n_shards: 0,
+            rows,
+            fingerprint: Xxh3Default::new(),
+        })
     }
 
     /// Adds a cell with one value per metadata column.
     ///
     /// # Errors
     /// The number of values is wrong; a shard cannot be written.
-    pub fn push(&mut self, cell_id: &str, tokens: &TokenSequence, metadata: &[Option<&str>]) -> Result<()> {
+    pub fn push(
+        &mut self,
+        cell_id: &str,
+        tokens: &TokenSequence,
+        metadata: &[Option<&str>],
+    ) -> Result<()> {
         let expected = self.options.columns.len();
         if metadata.len() != expected {
-            return Err(Error::RowWidth { cell_id: cell_id.into(), found: metadata.len(), expected });
+            return Err(Error::RowWidth {
+                cell_id: cell_id.into(),
+                found: metadata.len(),
+                expected,
+            });
         }
         let pushed = self.rows.push(cell_id, tokens.tokens(), metadata);
         pushed.map_err(|source| Error::Encode { path: self.folder.path().into(), source })?;
@@ -102,8 +124,13 @@ impl DatasetWriter {
     /// `medians_hash` and `max_len` are those of the encoder that made the tokens.
     ///
     /// # Errors
-    /// Something cannot be written; the name was taken in the meantime.
-    pub fn finish(mut self, vocabulary: &Vocabulary, medians_hash: &str, max_len: usize) -> Result<()> {
+    /// Something cannot be written; something else took the name in the meantime.
+    pub fn finish(
+        mut self,
+        vocabulary: &Vocabulary,
+        medians_hash: &str,
+        max_len: usize,
+    ) -> Result<()> {
         self.flush()?;
         if self.n_shards == 0 {
             self.open_shard()?;
@@ -142,7 +169,8 @@ impl DatasetWriter {
     fn open_shard(&mut self) -> Result<&mut Shard> {
         let path = self.unnamed_shard(self.n_shards);
         let file = File::create(&path).map_err(at(&path))?;
-        let mut stream = StreamWriter::new(BufWriter::new(file), WriteOptions { compression: None });
+        let mut stream =
+            StreamWriter::new(BufWriter::new(file), WriteOptions { compression: None });
         stream.start(&self.schema, None).map_err(encode_error(&path))?;
         self.n_shards += 1;
         Ok(self.shard.insert(Shard { path, stream, n_rows: 0 }))
@@ -206,7 +234,12 @@ impl Rows {
         self.lengths.len()
     }
 
-    fn push(&mut self, cell_id: &str, tokens: &[TokenId], metadata: &[Option<&str>]) -> arrow2::error::Result<()> {
+    fn push(
+        &mut self,
+        cell_id: &str,
+        tokens: &[TokenId],
+        metadata: &[Option<&str>],
+    ) -> arrow2::error::Result<()> {
         self.offsets.try_push_usize(tokens.len())?;
         let first = self.tokens.len();
         self.tokens.resize(first + tokens.len(), 0);
@@ -230,6 +263,10 @@ impl Rows {
         columns.push(Int64Array::from_vec(rows.lengths).boxed());
         Chunk::new(columns)
     }
+}
+
+fn is_ours(folder: &Path) -> bool {
+    matches!(Manifest::read(folder), Ok(Some(_)))
 }
 
 fn encode_error(path: &Path) -> impl FnOnce(arrow2::error::Error) -> Error {

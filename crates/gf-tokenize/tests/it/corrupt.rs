@@ -21,7 +21,14 @@ fn sources() -> &'static [PathBuf] {
         let mut sources = vec![scratch.path().join("ours")];
         write(&sources[0]);
         let golden = shared("golden/dataset/hf_datasets_4.8.5");
-        let names = ["many_record_batches", "int64_ids", "large_list_int32", "large_string", "arrow_dictionary_column", "empty"];
+        let names = [
+            "many_record_batches",
+            "int64_ids",
+            "large_list_int32",
+            "large_string",
+            "arrow_dictionary_column",
+            "empty",
+        ];
         sources.extend(golden.iter().flat_map(|golden| names.map(|name| golden.join(name))));
         (scratch, sources)
     });
@@ -96,7 +103,12 @@ fn every_truncation_is_an_error() {
         for length in (0..bytes.len()).rev() {
             file.set_len(length as u64).unwrap();
             let opened = Dataset::open(scratch.path());
-            assert!(opened.is_err(), "{}: cut to {length} of {} bytes it still opens", source.display(), bytes.len());
+            assert!(
+                opened.is_err(),
+                "{}: cut to {length} of {} bytes it still opens",
+                source.display(),
+                bytes.len()
+            );
         }
     }
 }
@@ -116,18 +128,36 @@ fn faults_are_named() {
         }
     };
     // The offsets 0, 3, 6 … 21 of seven rows, and the lengths 3, 3 … 3.
-    let offsets = find(&sound, &(0i32..8).flat_map(|row| (3 * row).to_le_bytes()).collect::<Vec<_>>());
+    let offsets =
+        find(&sound, &(0i32..8).flat_map(|row| (3 * row).to_le_bytes()).collect::<Vec<_>>());
     let lengths = find(&sound, &[3i64.to_le_bytes(); 7].concat());
-    check(&|bytes| bytes.truncate(100), |fault| matches!(fault, ArrowFault::Truncated { at: 0, .. }));
-    check(&|bytes| bytes.truncate(0), |fault| matches!(fault, ArrowFault::Truncated { at: 0, expected: 8, found: 0 }));
-    check(&|bytes| bytes[0] = 0, |fault| matches!(fault, ArrowFault::Marker { at: 0, found: [0, 0xff, 0xff, 0xff] }));
-    check(&|bytes| bytes[offsets + 8] = 2, |fault| matches!(fault, ArrowFault::Offsets { row: 1, start: 3, end: 2, n_values: 21, .. }));
-    check(&|bytes| bytes[offsets + 28] = 22, |fault| matches!(fault, ArrowFault::Offsets { row: 6, end: 22, n_values: 21, .. }));
-    check(&|bytes| bytes[lengths + 16] = 4, |fault| matches!(fault, ArrowFault::Length { row: 2, found: 4, expected: 3 }));
+    check(&|bytes| bytes.truncate(100), |fault| {
+        matches!(fault, ArrowFault::Truncated { at: 0, .. })
+    });
+    check(&|bytes| bytes.truncate(0), |fault| {
+        matches!(fault, ArrowFault::Truncated { at: 0, expected: 8, found: 0 })
+    });
+    check(&|bytes| bytes[0] = 0, |fault| {
+        matches!(fault, ArrowFault::Marker { at: 0, found: [0, 0xff, 0xff, 0xff] })
+    });
+    check(&|bytes| bytes[offsets + 8] = 2, |fault| {
+        matches!(fault, ArrowFault::Offsets { row: 1, start: 3, end: 2, n_values: 21, .. })
+    });
+    check(&|bytes| bytes[offsets + 28] = 22, |fault| {
+        matches!(fault, ArrowFault::Offsets { row: 6, end: 22, n_values: 21, .. })
+    });
+    check(&|bytes| bytes[lengths + 16] = 4, |fault| {
+        matches!(fault, ArrowFault::Length { row: 2, found: 4, expected: 3 })
+    });
     let cell_4 = find(&sound, b"cell 4");
-    check(&|bytes| bytes[cell_4] = 0xff, |fault| matches!(fault, ArrowFault::Utf8 { row: 4, column } if column == "cell_id"));
+    check(
+        &|bytes| bytes[cell_4] = 0xff,
+        |fault| matches!(fault, ArrowFault::Utf8 { row: 4, column } if column == "cell_id"),
+    );
     let name = find(&sound, b"input_ids");
-    check(&|bytes| bytes[name] = b'I', |fault| matches!(fault, ArrowFault::NoColumn { column: "input_ids", .. }));
+    check(&|bytes| bytes[name] = b'I', |fault| {
+        matches!(fault, ArrowFault::NoColumn { column: "input_ids", .. })
+    });
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> usize {

@@ -20,9 +20,12 @@ enum Columns {
 fn every_folder() {
     for version in VERSIONS {
         let Some(root) = shared(&format!("golden/dataset/{version}")) else { return };
-        let golden: Value = serde_json::from_slice(&fs::read(root.join("expected_rows.json")).unwrap()).unwrap();
+        let golden: Value =
+            serde_json::from_slice(&fs::read(root.join("expected_rows.json")).unwrap()).unwrap();
         let rows = golden["rows"].as_array().unwrap();
-        let check = |folder: &str, expected: &[Value], columns| check(&root.join(folder), expected, columns);
+        let check = |folder: &str, expected: &[Value], columns| {
+            check(&root.join(folder), expected, columns)
+        };
         let part = |range: Range<usize>| &rows[range];
         check("one_shard_int32", rows, Columns::All);
         check("three_shards_int32", rows, Columns::All);
@@ -35,7 +38,8 @@ fn every_folder() {
         check("empty", &[], Columns::All);
         check("dataset_dict/train", part(0..8), Columns::All);
         check("dataset_dict/test", part(8..12), Columns::All);
-        let order: Vec<usize> = serde_json::from_value(golden["shuffle_seed42_order"].clone()).unwrap();
+        let order: Vec<usize> =
+            serde_json::from_value(golden["shuffle_seed42_order"].clone()).unwrap();
         let shuffled: Vec<Value> = order.iter().map(|&row| rows[row].clone()).collect();
         check("shuffled_seed42", &shuffled, Columns::All);
     }
@@ -62,7 +66,10 @@ fn check(folder: &Path, expected: &[Value], columns: Columns) {
         check_column(&dataset, expected, "score", "score");
         check_column(&dataset, expected, "flag", "flag");
         let lists = dataset.column("counts").unwrap_err();
-        assert!(matches!(&lists, Error::NotAText { found, .. } if found.ends_with("list<float64>")), "{lists}");
+        assert!(
+            matches!(&lists, Error::NotAText { found, .. } if found.ends_with("list<float64>")),
+            "{lists}"
+        );
     }
 }
 
@@ -73,7 +80,12 @@ fn check_column(dataset: &Dataset, expected: &[Value], column: &str, key: &str) 
         other => Some(other.to_string()),
     };
     let expected: Vec<Option<String>> = expected.iter().map(text).collect();
-    assert_eq!(dataset.column(column).unwrap(), expected, "{}, column {column}", dataset.path().display());
+    assert_eq!(
+        dataset.column(column).unwrap(),
+        expected,
+        "{}, column {column}",
+        dataset.path().display()
+    );
 }
 
 #[test]
@@ -83,7 +95,8 @@ fn the_reference_tokenizer_wrote_them() {
         ("small/small_v2.dataset", "small/small_v2.json"),
     ] {
         let Some(root) = shared("golden/ref") else { return };
-        let expected: Vec<Value> = serde_json::from_slice(&fs::read(root.join(expected)).unwrap()).unwrap();
+        let expected: Vec<Value> =
+            serde_json::from_slice(&fs::read(root.join(expected)).unwrap()).unwrap();
         let dataset = Dataset::open(&root.join(folder)).unwrap();
         assert_eq!(dataset.len(), expected.len());
         for (row, expected) in expected.iter().enumerate() {
@@ -98,5 +111,8 @@ fn the_reference_tokenizer_wrote_them() {
 fn a_dictionary_of_data_sets_names_its_splits() {
     let Some(folder) = shared("golden/dataset/hf_datasets_4.8.5/dataset_dict") else { return };
     let error = Dataset::open(&folder).unwrap_err();
-    assert!(matches!(&error, Error::DatasetDict { splits, .. } if splits == &["train", "test"]), "{error}");
+    assert!(
+        matches!(&error, Error::DatasetDict { splits, .. } if splits == &["train", "test"]),
+        "{error}"
+    );
 }

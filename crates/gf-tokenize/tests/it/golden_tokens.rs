@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::support::{encode, shared};
 
 /// Columns that the reference maps to another gene of its vocabulary.
-const ALIASES: [(&str, &str); 17] = [
+pub const ALIASES: [(&str, &str); 17] = [
     ("ENSG00000225986", "ENSG00000187980"),
     ("ENSG00000284598", "ENSG00000181323"),
     ("ENSG00000291811", "ENSG00000176230"),
@@ -47,16 +47,22 @@ fn v1_tokens() {
 }
 
 fn check(dictionary: &str, expected: &str, max_len: usize, aliases: &HashMap<&str, &str>) {
-    let (Some(dicts), Some(golden)) = (shared("dicts"), shared("golden/ref/tokens")) else { return };
-    let vocabulary = Vocabulary::read_tsv(&dicts.join(format!("token_dictionary_{dictionary}.tsv.gz"))).unwrap();
-    let medians = Medians::read_tsv(&dicts.join(format!("gene_median_dictionary_{dictionary}.tsv.gz"))).unwrap();
+    let (Some(dicts), Some(golden)) = (shared("dicts"), shared("golden/ref/tokens")) else {
+        return;
+    };
+    let vocabulary =
+        Vocabulary::read_tsv(&dicts.join(format!("token_dictionary_{dictionary}.tsv.gz"))).unwrap();
+    let medians =
+        Medians::read_tsv(&dicts.join(format!("gene_median_dictionary_{dictionary}.tsv.gz")))
+            .unwrap();
     let encoder = RankEncoder::new(vocabulary, &medians, max_len).unwrap();
     let (columns, cells) = read_counts(&golden.join("toy_counts.csv"));
     let genes: Vec<Option<GeneId>> = columns
         .iter()
         .map(|name| aliases.get(name.as_str()).map_or(name.as_str(), |id| id).parse().ok())
         .collect();
-    let expected: Vec<Value> = serde_json::from_slice(&fs::read(golden.join(expected)).unwrap()).unwrap();
+    let expected: Vec<Value> =
+        serde_json::from_slice(&fs::read(golden.join(expected)).unwrap()).unwrap();
     assert_eq!(expected.len(), 43);
     for row in &expected {
         let id = row["unique_cell_id"].as_str().unwrap();
@@ -69,9 +75,15 @@ fn check(dictionary: &str, expected: &str, max_len: usize, aliases: &HashMap<&st
 
 /// The reference's columns: those of one gene summed, single ones first. Every count stays in the
 /// total, so counts without a gene of the vocabulary keep a column.
-fn collapsed(encoder: &RankEncoder, genes: &[Option<GeneId>], counts: &[u32]) -> (Vec<GeneId>, Vec<u32>) {
+fn collapsed(
+    encoder: &RankEncoder,
+    genes: &[Option<GeneId>],
+    counts: &[u32],
+) -> (Vec<GeneId>, Vec<u32>) {
     let unmapped: GeneId = "ENSG99999999999".parse().unwrap();
-    let known = |gene: &Option<GeneId>| gene.filter(|&gene| encoder.vocabulary().id(gene).is_some()).unwrap_or(unmapped);
+    let known = |gene: &Option<GeneId>| {
+        gene.filter(|&gene| encoder.vocabulary().id(gene).is_some()).unwrap_or(unmapped)
+    };
     let ids: Vec<GeneId> = genes.iter().map(known).collect();
     let mut n_columns: HashMap<GeneId, u32> = HashMap::new();
     ids.iter().for_each(|&id| *n_columns.entry(id).or_default() += 1);
@@ -81,7 +93,9 @@ fn collapsed(encoder: &RankEncoder, genes: &[Option<GeneId>], counts: &[u32]) ->
             columns.push(id);
         }
     }
-    let sum = |column: &GeneId| ids.iter().zip(counts).filter(|(id, _)| *id == column).map(|(_, count)| count).sum();
+    let sum = |column: &GeneId| {
+        ids.iter().zip(counts).filter(|(id, _)| *id == column).map(|(_, count)| count).sum()
+    };
     let sums = columns.iter().map(sum).collect();
     (columns, sums)
 }

@@ -43,8 +43,12 @@ fn cases() -> impl Strategy<Value = Case> {
         let counts = vec(prop_oneof![Just(0), 0u32..12, 0u32..100_000], n_genes);
         let medians = vec(prop_oneof![Just(1.0), Just(2.0), 0.01f64..300.0], n_genes);
         let known = subsequence((0..n_genes).collect::<Vec<_>>(), 1..=n_genes);
-        (counts, medians, known, 3usize..90)
-            .prop_map(|(counts, medians, known, max_len)| Case { counts, medians, known, max_len })
+        (counts, medians, known, 3usize..90).prop_map(|(counts, medians, known, max_len)| Case {
+            counts,
+            medians,
+            known,
+            max_len,
+        })
     })
 }
 
@@ -57,13 +61,20 @@ fn oracle(case: &Case) -> Option<(Vec<u32>, bool)> {
     let mut left: Vec<(f64, TokenId)> = Vec::new();
     for (idx, gene) in genes.iter().enumerate() {
         if let (Some(token), true) = (vocabulary.id(*gene), case.counts[idx] > 0) {
-            left.push((f64::from(case.counts[idx]) * (1.0 / total as f64) * 10_000.0 * (1.0 / case.medians[idx]), token));
+            left.push((
+                f64::from(case.counts[idx])
+                    * (1.0 / total as f64)
+                    * 10_000.0
+                    * (1.0 / case.medians[idx]),
+                token,
+            ));
         }
     }
     let truncated = left.len() > case.max_len - 2;
     let mut tokens = vec![2];
     while !left.is_empty() && tokens.len() < case.max_len - 1 {
-        let best = (1..left.len()).fold(0, |best, idx| if left[idx].0 > left[best].0 { idx } else { best });
+        let best = (1..left.len())
+            .fold(0, |best, idx| if left[idx].0 > left[best].0 { idx } else { best });
         tokens.push(left.remove(best).1.0);
     }
     tokens.push(3);
@@ -166,7 +177,8 @@ proptest! {
 fn ties_keep_the_order_of_the_columns() {
     let genes = [9, 1, 5].map(gene);
     let vocabulary = Vocabulary::from_genes(genes);
-    let encoder = RankEncoder::from_medians(vocabulary, genes.map(|gene| (gene, 1.0)), 4096).unwrap();
+    let encoder =
+        RankEncoder::from_medians(vocabulary, genes.map(|gene| (gene, 1.0)), 4096).unwrap();
     assert_eq!(encode(&encoder, &genes, &[4, 4, 4]), Some((vec![2, 6, 4, 5, 3], false)));
 }
 
@@ -178,9 +190,13 @@ fn encoders_that_cannot_be() {
         RankEncoder::from_medians(Vocabulary::from_genes(genes), medians, max_len).unwrap_err()
     };
     assert!(matches!(encoder(1.0, 2), Error::MaxLenTooSmall { max_len: 2, n_special: 2 }));
-    assert!(matches!(encoder(1.0, 9), Error::MissingMedian { gene, n_genes: 1 } if gene == genes[2]));
+    assert!(
+        matches!(encoder(1.0, 9), Error::MissingMedian { gene, n_genes: 1 } if gene == genes[2])
+    );
     for median in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(matches!(encoder(median, 9), Error::MissingMedian { gene, n_genes: 2 } if gene == genes[1]));
+        assert!(
+            matches!(encoder(median, 9), Error::MissingMedian { gene, n_genes: 2 } if gene == genes[1])
+        );
     }
 }
 
@@ -188,7 +204,10 @@ fn encoders_that_cannot_be() {
 fn the_medians_hash_is_that_of_the_vocabulary_genes() {
     let hash = |medians: &[(GeneId, f64)]| {
         let vocabulary = Vocabulary::from_genes([1, 2].map(gene));
-        RankEncoder::from_medians(vocabulary, medians.iter().copied(), 9).unwrap().medians_hash().to_owned()
+        RankEncoder::from_medians(vocabulary, medians.iter().copied(), 9)
+            .unwrap()
+            .medians_hash()
+            .to_owned()
     };
     let plain = hash(&[(gene(1), 1.0), (gene(2), 2.0)]);
     assert_eq!(plain, hash(&[(gene(7), 5.0), (gene(2), 2.0), (gene(1), 1.0)]));

@@ -7,7 +7,10 @@ use gf_tokenize::{CellCounts, RankEncoder, TokenId, TokenSequence, Vocabulary};
 
 /// A path below the shared folder, or nothing, said aloud, where it is absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("GF_SHARED").map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")), PathBuf::from);
+    let root = std::env::var_os("GF_SHARED").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")),
+        PathBuf::from,
+    );
     let path = root.join(path);
     if !path.exists() {
         eprintln!("SKIPPED: {} is absent", path.display());

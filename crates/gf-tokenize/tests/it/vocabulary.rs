@@ -8,7 +8,12 @@ use crate::support::{gene, shared};
 
 #[test]
 fn official_dictionaries() {
-    check_dictionary("gc104M", 20_275, SpecialTokens::V2, &[("ENSG00000136574", 7196), ("ENSG00000293553", 20_274)]);
+    check_dictionary(
+        "gc104M",
+        20_275,
+        SpecialTokens::V2,
+        &[("ENSG00000136574", 7196), ("ENSG00000293553", 20_274)],
+    );
     let v1 = SpecialTokens { pad: TokenId(0), mask: TokenId(1), cls: None, eos: None };
     check_dictionary("gc30M", 25_426, v1, &[("ENSG00000136574", 7261)]);
 }

@@ -30,7 +30,8 @@ fn defaults_are_the_papers() {
 
 #[test]
 fn a_configuration_survives_its_file() {
-    let config = parse("[model]\npreset = 'v1-10m'\n[training]\nmax_grad_norm = inf\nmax_steps = 3");
+    let config =
+        parse("[model]\npreset = 'v1-10m'\n[training]\nmax_grad_norm = inf\nmax_steps = 3");
     assert_eq!(parse(&toml::to_string(&config).unwrap()), config);
     assert_eq!(config.check().unwrap().schedule(1_000_000).total_steps, 3);
 }
@@ -51,6 +52,8 @@ fn refusals_name_the_key() {
     check("[training]\nmax_steps = 0", "training.max_steps is 0");
     check("[training]\nbatch_size = 0", "training.batch_size is 0");
     check("[training]\nmicro_batch_size = 0", "training.micro_batch_size is 0");
+    check("[training]\nworkers = 0", "training.workers is 0, expected at least 1");
+    check("[training]\nworkers = 2", "training.workers is 2, expected 1, or model.dropout 0");
     check("[training]\nlearning_rate = 0.0", "training.learning_rate is 0, expected above 0");
     check("[training]\nlearning_rate = nan", "training.learning_rate is NaN");
     check("[training]\nweight_decay = -1.0", "training.weight_decay is -1");
@@ -60,9 +63,15 @@ fn refusals_name_the_key() {
     check("[training]\nwarmup_ratio = 1.0", "training.warmup_ratio is 1");
     check("[training]\nwarmup_ratio = 0.1\nwarmup_steps = 3", "training.warmup_ratio is 0.1");
     check("[model]\npreset = 'bert'", "\"bert\"");
-    check("[model]\npreset = 'v1-10m'\nhidden_size = 64", "model.hidden_size is given beside preset");
+    check(
+        "[model]\npreset = 'v1-10m'\nhidden_size = 64",
+        "model.hidden_size is given beside preset",
+    );
     check("[model]\nhidden_size = 64", "model.num_hidden_layers is absent");
-    check("[model]\nhidden_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 3", "num_attention_heads");
+    check(
+        "[model]\nhidden_size = 64\nnum_hidden_layers = 2\nnum_attention_heads = 3",
+        "num_attention_heads",
+    );
     check("[model]\ndropout = 1.0", "hidden_dropout_prob is 1");
 }
 

@@ -12,7 +12,9 @@ use gf_model::{
     EncoderConfig, MaskedLm, Preset,
     checkpoint::{CONFIG_FILE, WEIGHTS_FILE, load_masked_lm, save_masked_lm},
 };
-use gf_train::{Decay, MaskedBatch, MaskedRow, Optimizer, Schedule, loss_and_gradients, train_step};
+use gf_train::{
+    Decay, MaskedBatch, MaskedRow, Optimizer, Schedule, StepPlan, loss_and_gradients, train_step,
+};
 use safetensors::SafeTensors;
 
 use crate::{TestBackend, golden_folder};
@@ -74,9 +76,9 @@ fn check(case: &str, clipping: &str, n_batches: usize, decay: Decay) {
     let schedule = Schedule { peak: 2e-4, decay, warmup_steps: 3, total_steps: N_STEPS };
     for (step, expected) in expected_steps(&folder.join(format!("steps_{clipping}.csv"))) {
         let batch = batch(&batches[step as usize % n_batches]);
-        let n_predicted = batch.n_predicted();
-        let rate = schedule.at(step);
-        let report = train_step(&mut model, &mut optimizer, rate, [batch], n_predicted);
+        let learning_rate = schedule.at(step);
+        let plan = StepPlan { learning_rate, n_predicted: batch.n_predicted(), workers: 1 };
+        let report = train_step(&mut model, &mut optimizer, &[batch], plan);
         within(&format!("{case} {clipping} loss {step}"), report.loss, expected.loss, LOSS);
         let bound = GRAD_NORM * expected.grad_norm;
         let name = format!("{case} {clipping} norm {step}");
@@ -89,7 +91,8 @@ fn check(case: &str, clipping: &str, n_batches: usize, decay: Decay) {
     });
 }
 
-/// Gradients do not depend on how a batch is cut into forward passes.
+/// Gradients depend neither on how a batch is cut into forward passes nor on who
+/// computes them.
 #[test]
 fn micro_batches_add_up() {
     let Some(golden) = golden_folder() else { return };
@@ -98,18 +101,20 @@ fn micro_batches_add_up() {
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let rows = masked_rows(&file, 0);
     let n_predicted = batch(&rows).n_predicted();
-    let after_one_step = |micro_batch_size: usize| {
+    let measure = |micro_batch_size: usize, workers: usize| {
         let mut model = micro(&file);
-        let batches = rows.chunks(micro_batch_size).map(batch);
+        let batches: Vec<_> = rows.chunks(micro_batch_size).map(batch).collect();
         let mut optimizer = Optimizer::new(0.0, 1.0);
-        let report = train_step(&mut model, &mut optimizer, 1e-3, batches, n_predicted);
+        let plan = StepPlan { learning_rate: 1e-3, n_predicted, workers };
+        let report = train_step(&mut model, &mut optimizer, &batches, plan);
         (report.loss, report.grad_norm)
     };
-    let (loss, norm) = after_one_step(rows.len());
-    for micro_batch_size in 1..rows.len() {
-        let (found_loss, found_norm) = after_one_step(micro_batch_size);
-        within(&format!("loss by {micro_batch_size}"), found_loss, loss, LOSS);
-        within(&format!("norm by {micro_batch_size}"), found_norm, norm, GRAD_NORM * norm);
+    let (loss, norm) = measure(rows.len(), 1);
+    for (micro_batch_size, workers) in [(1, 1), (1, 2), (1, 9), (2, 1), (2, 3), (3, 2), (4, 1)] {
+        let (found_loss, found_norm) = measure(micro_batch_size, workers);
+        let case = format!("micro-batches of {micro_batch_size}, {workers} workers");
+        within(&format!("{case}: loss"), found_loss, loss, LOSS);
+        within(&format!("{case}: norm"), found_norm, norm, GRAD_NORM * norm);
     }
 }
 
@@ -139,7 +144,8 @@ fn masked_rows(file: &SafeTensors<'_>, i: usize) -> Vec<MaskedRow> {
     let seq_length = field("input_ids").shape()[1];
     let [ids, attended, labels] =
         ["input_ids", "attention_mask", "labels"].map(|name| integers(field(name).data()));
-    let rows = ids.chunks(seq_length).zip(attended.chunks(seq_length)).zip(labels.chunks(seq_length));
+    let rows =
+        ids.chunks(seq_length).zip(attended.chunks(seq_length)).zip(labels.chunks(seq_length));
     rows.map(|((ids, attended), labels)| {
         let length = attended.iter().sum::<i64>() as usize;
         let positions: Vec<usize> = (0..length).filter(|&p| labels[p] != -100).collect();
@@ -183,9 +189,10 @@ fn micro(file: &SafeTensors<'_>) -> MaskedLm<TestBackend> {
         attention_probs_dropout_prob: 0.0,
         ..EncoderConfig::preset(Preset::V2_104M)
     };
-    let initial = file.tensors().into_iter().filter_map(|(name, view)| {
-        Some((name.strip_prefix("init.")?.to_owned(), view))
-    });
+    let initial = file
+        .tensors()
+        .into_iter()
+        .filter_map(|(name, view)| Some((name.strip_prefix("init.")?.to_owned(), view)));
     load(&config, &safetensors::serialize(initial, None).unwrap())
 }
 

@@ -22,7 +22,10 @@ fn mask(masking: &Masking, tokens: &[i32], seed: u64) -> MaskedRow {
 fn check_rate(what: &str, n: usize, of: usize, expected: f64) {
     let (n, of) = (n as f64, of as f64);
     let bound = SIGMAS * (of * expected * (1.0 - expected)).sqrt();
-    assert!((n - of * expected).abs() < bound, "{what}: {n} of {of}, expected {expected} ± {bound}");
+    assert!(
+        (n - of * expected).abs() < bound,
+        "{what}: {n} of {of}, expected {expected} ± {bound}"
+    );
 }
 
 /// 15 % selected; of these 80 % masked, 10 % random, 10 % unchanged.
@@ -34,7 +37,11 @@ fn rates() {
     let n = row.positions.len();
     check_rate("selected", n, tokens.len(), 0.15);
     let after = |keep: &dyn Fn(i32, i32) -> bool| {
-        row.positions.iter().zip(&row.labels).filter(|&(&p, &label)| keep(row.input_ids[p], label)).count()
+        row.positions
+            .iter()
+            .zip(&row.labels)
+            .filter(|&(&p, &label)| keep(row.input_ids[p], label))
+            .count()
     };
     let masked = after(&|id, _| id == 1);
     let unchanged = after(&|id, label| id == label);

@@ -42,7 +42,7 @@ fn config(more: &str) -> PretrainConfig {
          dropout = 0.1
          [training]
          batch_size = 5
-         micro_batch_size = 3
+         micro_batch_size = 2
          learning_rate = 0.02
          warmup_steps = 2
          {more}"
@@ -152,11 +152,27 @@ fn the_same_seed_gives_the_same_bytes() {
     for (name, more) in [("a", "seed = 1"), ("b", "seed = 1"), ("c", "seed = 2")] {
         // Whatever was drawn before does not matter.
         let shape = [name.len() + usize::from(name == "b")];
-        let _ = Tensor::<Inner, 1>::random(shape, burn::tensor::Distribution::Default, &Default::default());
+        let _ = Tensor::<Inner, 1>::random(
+            shape,
+            burn::tensor::Distribution::Default,
+            &Default::default(),
+        );
         run(&bench.dataset, &config(more), &bench.out(name), u64::MAX).unwrap();
     }
     assert!(bench.weights("a") == bench.weights("b"), "same seed, different weights");
     assert!(bench.weights("a") != bench.weights("c"), "different seeds, same weights");
+}
+
+#[test]
+fn workers_do_not_race() {
+    let _lock = generator_lock();
+    let bench = Bench::new();
+    let mut config = config("workers = 3\nepochs = 2");
+    config.model.dropout = Some(0.0);
+    for name in ["a", "b"] {
+        run(&bench.dataset, &config, &bench.out(name), u64::MAX).unwrap();
+    }
+    assert!(bench.weights("a") == bench.weights("b"), "same seed, different weights");
 }
 
 #[test]
@@ -182,7 +198,8 @@ fn refusals() {
     check(run(&bench.dataset, &small, &out, 1), "row 0: 10 tokens, the model has 9 positions");
     let most = config("eval_fraction = 0.99");
     check(run(&bench.dataset, &most, &out, 1), "24 rows, 24 of them held out");
-    let wild = config("learning_rate = 1e30\nschedule = 'constant'\nepochs = 20");
+    let mut wild = config("schedule = 'constant'\nepochs = 20");
+    wild.training.learning_rate = 1e30;
     check(run(&bench.dataset, &wild, &bench.out("wild"), u64::MAX), "expected a finite number");
     assert!(!out.exists(), "a refused run leaves nothing");
     run(&bench.dataset, &config(""), &out, 1).unwrap();

@@ -47,9 +47,10 @@ fn padding_is_bounded() {
     const WORST_PADDING: f64 = 0.05;
     let lengths: Vec<usize> = (0..2000).map(|i| 40 + (i * 7919) % 4000).collect();
     let order = order(&lengths, 8, 1);
-    let padded: usize = order.chunks(8).map(|batch| {
-        batch.len() * batch.iter().map(|&row| lengths[row]).max().unwrap()
-    }).sum();
+    let padded: usize = order
+        .chunks(8)
+        .map(|batch| batch.len() * batch.iter().map(|&row| lengths[row]).max().unwrap())
+        .sum();
     let real: usize = lengths.iter().sum();
     let padding = 1.0 - real as f64 / padded as f64;
     assert!(padding < WORST_PADDING, "{padding} of all positions are padding");

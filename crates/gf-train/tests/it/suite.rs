@@ -6,7 +6,9 @@ use burn::{
     tensor::{Tensor, backend::AutodiffBackend},
 };
 use gf_model::EncoderConfig;
-use gf_train::{MaskedBatch, MaskedRow, Optimizer, evaluate, loss_and_gradients, train_step};
+use gf_train::{
+    MaskedBatch, MaskedRow, Optimizer, StepPlan, evaluate, loss_and_gradients, train_step,
+};
 
 /// A few steps on one batch lower its loss; every gradient is finite; evaluation
 /// agrees with training about the loss where there is no dropout.
@@ -26,8 +28,9 @@ pub fn suite<B: AutodiffBackend>(device: &B::Device) {
     let evaluation = evaluate(&burn::module::AutodiffModule::valid(&model), [inner]).unwrap();
     assert!((evaluation.loss - first).abs() < 1e-4, "{} is not {first}", evaluation.loss);
 
+    let plan = StepPlan { learning_rate: 1e-2, n_predicted, workers: 1 };
     for _ in 0..5 {
-        train_step(&mut model, &mut optimizer, 1e-2, [batch.clone()], n_predicted);
+        train_step(&mut model, &mut optimizer, std::slice::from_ref(&batch), plan);
     }
     let (last, _) = loss_and_gradients(&model, &batch, n_predicted);
     assert!(last < 0.8 * first, "loss went from {first} to {last}");

@@ -68,7 +68,9 @@ impl Column {
                 Self::booleans(data.bytes()?.into_iter().map(i64::from).collect())
             }
             DatatypeMessage::FixedPoint { .. } => Self::Integers(data.integers(0, n)?),
-            DatatypeMessage::FloatingPoint { size, byte_order: ByteOrder::LittleEndian, .. } => {
+            DatatypeMessage::FloatingPoint {
+                size, byte_order: ByteOrder::LittleEndian, ..
+            } => {
                 let values = match size {
                     4 => data.slice::<f32>(&[0], &[n])?.into_iter().map(f64::from).collect(),
                     8 => data.slice(&[0], &[n])?,
@@ -118,7 +120,9 @@ impl Column {
                 let value = values.get(row).copied().filter(|value| !value.is_nan())?;
                 Some(if *single { (value as f32).to_string() } else { value.to_string() })
             }
-            Self::Masked { values, mask } => mask.get(row).is_some_and(|m| !m).then(|| values.get(row))?,
+            Self::Masked { values, mask } => {
+                mask.get(row).is_some_and(|m| !m).then(|| values.get(row))?
+            }
         }
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use rust_hdf5::{
     ByteOrder, DatatypeMessage,
-    format::{FormatContext, UNDEF_ADDR, global_heap::{GlobalHeapCollection, decode_vlen_reference}},
+    format::{
+        FormatContext, UNDEF_ADDR,
+        global_heap::{GlobalHeapCollection, decode_vlen_reference},
+    },
 };
 
 use super::{
@@ -73,7 +76,9 @@ fn read_member<'a>(
 ) -> Result<Option<Column>> {
     use DatatypeMessage as Kind;
     Ok(Some(match kind {
-        Kind::VarLenString { .. } => Column::Text(cells.map(|cell| heap.text(cell)).collect::<Result<_>>()?),
+        Kind::VarLenString { .. } => {
+            Column::Text(cells.map(|cell| heap.text(cell)).collect::<Result<_>>()?)
+        }
         Kind::FixedString { size, .. } => {
             let text = |cell: &[u8]| {
                 let cell = &cell[..cell.len().min(*size as usize)];
@@ -86,7 +91,9 @@ fn read_member<'a>(
         Kind::FixedPoint { size, signed, byte_order: ByteOrder::LittleEndian, .. } => {
             Column::Integers(cells.map(|cell| integer(cell, *size as usize, *signed)).collect())
         }
-        Kind::FloatingPoint { size: size @ (4 | 8), byte_order: ByteOrder::LittleEndian, .. } => {
+        Kind::FloatingPoint {
+            size: size @ (4 | 8), byte_order: ByteOrder::LittleEndian, ..
+        } => {
             let values = cells.map(|cell| float(cell, *size as usize)).collect();
             Column::Floats { values, single: *size == 4 }
         }
@@ -136,9 +143,11 @@ impl Heap {
             let heap = self.load(address)?;
             self.known.insert(address, heap);
         }
-        let stored = u16::try_from(item).ok().and_then(|item| self.known[&address].get_object(item));
+        let stored =
+            u16::try_from(item).ok().and_then(|item| self.known[&address].get_object(item));
         let stored = stored.and_then(|bytes| bytes.get(..length as usize));
-        let bytes = stored.ok_or_else(|| self.error(format!("no heap object {item} of {length} bytes")))?;
+        let bytes =
+            stored.ok_or_else(|| self.error(format!("no heap object {item} of {length} bytes")))?;
         Ok(String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned())
     }
 

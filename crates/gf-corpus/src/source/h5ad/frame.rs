@@ -21,7 +21,8 @@ impl Frame {
         if !h5.has(object) {
             return Err(h5.encoding(object, "nothing", "a table"));
         }
-        let frame = if h5.is_group(object) { read_group(h5, object)? } else { compound::read(h5, object)? };
+        let frame =
+            if h5.is_group(object) { read_group(h5, object)? } else { compound::read(h5, object)? };
         let expected = frame.index.len() as u64;
         for (name, column) in &frame.columns {
             let found = column.len() as u64;

@@ -48,7 +48,8 @@ struct Compressed {
 
 impl Matrix {
     pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
-        let format = h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
+        let format =
+            h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
         let store = match format.as_deref() {
             Some("csr_matrix" | "csr") if h5.is_group(layer) => {
                 Store::Csr(Compressed::open(h5, layer, n_cells, n_genes)?)
@@ -213,16 +214,25 @@ impl Compressed {
         let length = |what: &str, found: usize, expected: usize| {
             let (found, expected) = (found as u64, expected as u64);
             let (path, what) = (h5.path().to_owned(), format!("{layer}: {what}"));
-            if found == expected { Ok(()) } else { Err(Error::Length { path, what, found, expected }) }
+            if found == expected {
+                Ok(())
+            } else {
+                Err(Error::Length { path, what, found, expected })
+            }
         };
         length("row offsets", offsets.len(), n_major + 1)?;
         length("stored values against indices", data.len(), indices.len())?;
         let last = offsets.last().map_or(0, |&last| usize::try_from(last).unwrap_or(usize::MAX));
         length("stored values against the last row offset", data.len(), last)?;
         if offsets[0] != 0 || !offsets.is_sorted() {
-            return Err(h5.encoding(&indptr.object, "descending offsets", "offsets that ascend from 0"));
+            return Err(h5.encoding(
+                &indptr.object,
+                "descending offsets",
+                "offsets that ascend from 0",
+            ));
         }
-        u32::try_from(n_major.max(n_minor)).map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
+        u32::try_from(n_major.max(n_minor))
+            .map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
         let indptr = offsets.into_iter().map(|offset| offset as usize).collect();
         Ok(Self { indptr, indices, data })
     }
@@ -276,7 +286,8 @@ impl Values {
                 data.slice::<$kind>(starts, counts)?.into_iter().map(i64::from).collect()
             };
         }
-        let (Kind::FixedPoint { byte_order: order, .. } | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
+        let (Kind::FixedPoint { byte_order: order, .. }
+        | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
         else {
             return Err(data.encoding("numbers"));
         };
@@ -294,16 +305,19 @@ impl Values {
             Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
             Kind::FixedPoint { size: 4, .. } => Self::Integers(integers!(u32)),
             // Above i64::MAX it becomes negative, which is refused as well.
-            Kind::FixedPoint { size: 8, .. } => {
-                Self::Integers(data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect())
-            }
+            Kind::FixedPoint { size: 8, .. } => Self::Integers(
+                data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect(),
+            ),
             _ => return Err(data.encoding("integers of 1 to 8 bytes, f32 or f64")),
         })
     }
 
     /// All as counts, or where the first other value stands and what it is.
     fn counts(self) -> Result<Vec<u32>, (usize, String)> {
-        fn all<T: Copy + ToString>(values: &[T], count: impl Fn(T) -> Option<u32>) -> Result<Vec<u32>, (usize, String)> {
+        fn all<T: Copy + ToString>(
+            values: &[T],
+            count: impl Fn(T) -> Option<u32>,
+        ) -> Result<Vec<u32>, (usize, String)> {
             let counts = values.iter().enumerate();
             counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
         }

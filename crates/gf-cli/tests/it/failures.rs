@@ -1,0 +1,56 @@
+//! Exit codes and messages of what goes wrong.
+
+use std::fs;
+
+use crate::run::{CONFIG, run, tokenized};
+
+fn t(folder: &std::path::Path, line: &str, code: i32, parts: &[&str]) {
+    let output = run(folder, line);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "gf {line}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "gf {line}: {error} lacks {part}");
+    }
+}
+
+#[test]
+fn wrong_use_exits_with_2_and_failure_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tokenized(folder);
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 1\n")).unwrap();
+    fs::write(folder.join("typo.toml"), "[training]\nepoch = 1\n").unwrap();
+    t(folder, "pretrain --config c.toml --data cells.dataset -o pretrain --quiet", 0, &[]);
+    let model = "--model pretrain/model --data cells.dataset";
+
+    t(folder, "ingest", 2, &["INPUT", "Usage"]);
+    t(folder, "ingest CELLS -o c --device tpu", 2, &["found \"tpu\", expected cpu, wgpu[:N] or cuda[:N]"]);
+    t(folder, &format!("embed {model} -o e.csv --layer 3"), 2, &["found 3, expected -1"]);
+    t(folder, &format!("perturb {model} -o p --genes NOSUCHGENE"), 2, &["NOSUCHGENE"]);
+    t(folder, &format!("perturb {model} -o p --filter x"), 2, &["found \"x\", expected COLUMN=VALUE"]);
+
+    t(folder, "ingest nowhere -o c", 1, &["nowhere"]);
+    t(folder, "medians nowhere -o m.tsv", 1, &["nowhere"]);
+    t(folder, "tokenize corpus --medians c.toml -o d", 1, &["c.toml"]);
+    t(folder, "pretrain --config typo.toml --data cells.dataset -o r", 1, &["typo.toml", "epoch"]);
+    t(folder, "embed --model nowhere --data cells.dataset -o e.csv", 1, &["nowhere/config.json"]);
+    t(folder, &format!("perturb {model} -o p --filter cell_type=B"), 1, &["cell_type"]);
+
+    for left_behind in ["c", "m.tsv", "d", "r", "e.csv", "p"] {
+        assert!(!folder.join(left_behind).exists(), "{left_behind} was left behind");
+    }
+}
+
+#[test]
+fn a_model_of_another_vocabulary_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tokenized(folder);
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 1\n")).unwrap();
+    t(folder, "pretrain --config c.toml --data cells.dataset -o pretrain --quiet", 0, &[]);
+    let vocabulary = folder.join("pretrain/model/vocabulary.tsv");
+    let text = fs::read_to_string(&vocabulary).unwrap();
+    fs::write(&vocabulary, text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
+    let line = "embed --model pretrain/model --data cells.dataset -o e.csv";
+    t(folder, line, 2, &["cells.dataset", "vocabulary", "pretrain/model was trained"]);
+}

@@ -1,0 +1,86 @@
+//! The whole path on the shipped cells.
+
+use std::fs;
+
+use crate::run::{CONFIG, json, ok, tokenized};
+
+#[test]
+fn counts_become_ranked_genes_and_a_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let ingested = json(folder, "ingest CELLS -o corpus");
+    assert_eq!(ingested["cells"], 559);
+    ok(folder, "medians corpus -o medians.tsv");
+    let tokenized =
+        json(folder, "tokenize corpus --medians medians.tsv --max-len 64 -o cells.dataset");
+    assert_eq!(tokenized["report"]["written"], 559);
+
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 3\n")).unwrap();
+    let trained = json(folder, "pretrain --config c.toml --data cells.dataset -o pretrain");
+    assert_eq!((&trained["steps"], &trained["interrupted"]), (&3.into(), &false.into()));
+
+    let model = "--model pretrain/model --data cells.dataset";
+    let embedded = json(folder, &format!("embed {model} -o embeddings.csv"));
+    assert_eq!((&embedded["cells"], &embedded["dimensions"]), (&559.into(), &16.into()));
+    let embeddings = fs::read_to_string(folder.join("embeddings.csv")).unwrap();
+    assert_eq!(embeddings.lines().count(), 1 + 559);
+
+    let perturbed = json(folder, &format!("perturb {model} --max-cells 4 -o perturb"));
+    assert_eq!((&perturbed["cells"], &perturbed["agreement"]), (&4.into(), &().into()));
+    let shifts = fs::read_to_string(folder.join("perturb/cell_shifts.csv")).unwrap();
+    assert_eq!(shifts.lines().count() as u64, 1 + perturbed["deletions"].as_u64().unwrap());
+
+    ok(folder, "report . -o report.html");
+    let page = fs::read_to_string(folder.join("report.html")).unwrap();
+    assert!(page.contains("<svg") && page.ends_with("</html>\n"), "{} bytes", page.len());
+}
+
+/// The same deletions on int8 weights agree with f32.
+#[test]
+fn int8_agrees_with_f32() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tokenized(folder);
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 1\n")).unwrap();
+    ok(folder, "pretrain --config c.toml --data cells.dataset -o pretrain");
+    let line = "--model pretrain/model --data cells.dataset --precision int8";
+    let perturbed = json(folder, &format!("perturb {line} --genes ACTB,ENSG00000156508 -o p"));
+    let cosine = perturbed["agreement"]["mean_cosine"].as_f64().unwrap();
+    assert!((0.999..1.0).contains(&cosine), "{cosine}");
+    let printed = ok(folder, &format!("perturb {line} --genes ACTB --max-cells 5 -o p"));
+    assert!(printed.contains("ACTB") && printed.contains("int8 against f32 over 5 cells"), "{printed}");
+}
+
+/// The same input and seed give the same bytes, whatever the number of threads.
+#[test]
+fn threads_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 2\n")).unwrap();
+    for n in [1, 2] {
+        let everywhere = format!("--threads {n} --quiet");
+        for line in [
+            format!("ingest CELLS -o corpus{n}"),
+            format!("medians corpus{n} -o medians{n}.tsv"),
+            format!("tokenize corpus{n} --medians medians{n}.tsv --max-len 64 -o {n}.dataset"),
+            format!("pretrain --config c.toml --data {n}.dataset -o pretrain{n}"),
+            format!("embed --model pretrain{n}/model --data {n}.dataset -o embeddings{n}.csv"),
+            format!(
+                "perturb --model pretrain{n}/model --data {n}.dataset --max-cells 2 -o perturb{n}"
+            ),
+        ] {
+            ok(folder, &format!("{line} {everywhere}"));
+        }
+    }
+    let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
+    for (one, two) in [
+        ("corpus1/shard-00000.arrow", "corpus2/shard-00000.arrow"),
+        ("medians1.tsv", "medians2.tsv"),
+        ("1.dataset/data-00000-of-00001.arrow", "2.dataset/data-00000-of-00001.arrow"),
+        ("pretrain1/model/model.safetensors", "pretrain2/model/model.safetensors"),
+        ("embeddings1.csv", "embeddings2.csv"),
+        ("perturb1/ranking.csv", "perturb2/ranking.csv"),
+    ] {
+        assert!(bytes(one) == bytes(two), "{one} differs from {two}");
+    }
+}
