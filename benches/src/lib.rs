@@ -1,1 +1,1 @@
-//! placeholder
+//! Benches of the libraries: `cargo bench --profile release -p gf-benches`.

@@ -16,10 +16,10 @@ const OUT: &str = "target/demo";
 const STAGES: [&str; 6] = [
     "ingest examples/data/immune_559 -o target/demo/corpus",
     "medians target/demo/corpus -o target/demo/medians.tsv",
-    "tokenize target/demo/corpus --medians target/demo/medians.tsv -o target/demo/immune.dataset",
+    "tokenize target/demo/corpus --medians target/demo/medians.tsv --max-len 1024 -o target/demo/immune.dataset",
     "pretrain --config examples/data/demo.toml --data target/demo/immune.dataset -o target/demo/pretrain",
     "embed --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/embeddings.csv",
-    "perturb --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/perturb --max-cells 40",
+    "perturb --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/perturb --max-cells 10",
 ];
 const REPORT: &str = "report target/demo -o target/demo/report.html";
 

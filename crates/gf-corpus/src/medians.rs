@@ -15,7 +15,6 @@ use std::{
     path::Path,
 };
 
-
 use atomic_write_file::AtomicWriteFile;
 
 use crate::{

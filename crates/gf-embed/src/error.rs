@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Failure of embedding cells.
 #[derive(Debug, thiserror::Error)]
-pub enum EmbedError {
+pub enum Error {
     /// A file could not be written.
     #[error("{path}: {source}")]
     Io {
@@ -31,7 +31,7 @@ pub enum EmbedError {
         /// The cell's id.
         cell_id: String,
         /// What does not fit.
-        source: Box<gf_model::ModelError>,
+        source: Box<gf_model::Error>,
     },
     /// A row was asked for that the data set does not have.
     #[error("{path}: row {row} was asked for, the data set has {len} rows")]

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use gf_model::{Encoder, Projection};
 use ndarray::Array2;
 
-use crate::{CellReader, EmbedError, Embeddings};
+use crate::{CellReader, Embeddings, Error};
 
 /// Which hidden state an embedding is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,7 +67,7 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
     options: &EmbedOptions,
     device: &B::Device,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Embeddings, EmbedError> {
+) -> Result<Embeddings, Error> {
     let tokens = rows.iter().map(|&row| reader.tokens(row)).collect::<Result<Vec<_>, _>>()?;
     let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
     let k = options.layer.hidden_state(encoder.n_layers());
@@ -82,7 +82,7 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
         }
         done += batch.len();
         if progress(Progress { done, total: rows.len() }).is_break() && done < rows.len() {
-            return Err(EmbedError::Interrupted { done, total: rows.len() });
+            return Err(Error::Interrupted { done, total: rows.len() });
         }
     }
     let cell_ids = rows.iter().map(|&row| reader.dataset().cell_id(row)).collect();

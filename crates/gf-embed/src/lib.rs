@@ -37,7 +37,7 @@ pub mod similarity;
 
 mod error;
 
-pub use error::EmbedError;
+pub use error::Error;
 pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, cls_embeddings};
 pub use reader::CellReader;
 pub use table::Embeddings;

@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use gf_model::{EncoderConfig, EncoderInput};
 use gf_tokenize::{Dataset, TokenBatch, Vocabulary};
 
-use crate::EmbedError;
+use crate::Error;
 
 /// Cells of a data set as input for one model: each row that is read has passed
 /// the model's checks and begins with CLS.
@@ -29,14 +29,14 @@ impl<'a> CellReader<'a> {
         config: &'a EncoderConfig,
         dataset: &'a Dataset,
         vocabulary: &'a Vocabulary,
-    ) -> Result<Self, EmbedError> {
+    ) -> Result<Self, Error> {
         let path = || dataset.path().to_owned();
         if vocabulary.len() > config.vocab_size {
             let (found, expected) = (vocabulary.len(), config.vocab_size);
-            return Err(EmbedError::VocabularySize { path: path(), found, expected });
+            return Err(Error::VocabularySize { path: path(), found, expected });
         }
         let cls = vocabulary.special().cls;
-        let cls = cls.ok_or_else(|| EmbedError::NoClsInVocabulary { path: path() })?;
+        let cls = cls.ok_or_else(|| Error::NoClsInVocabulary { path: path() })?;
         Ok(Self { config, dataset, vocabulary, cls: cls.0 as i32 })
     }
 
@@ -55,20 +55,20 @@ impl<'a> CellReader<'a> {
     /// # Errors
     ///
     /// There is no such row, or the model cannot read it.
-    pub fn tokens(&self, row: usize) -> Result<&'a [i32], EmbedError> {
+    pub fn tokens(&self, row: usize) -> Result<&'a [i32], Error> {
         let len = self.dataset.len();
         if row >= len {
-            return Err(EmbedError::NoSuchRow { path: self.path(), row, len });
+            return Err(Error::NoSuchRow { path: self.path(), row, len });
         }
         let tokens = self.dataset.tokens(row);
         self.config.check_row(tokens).map_err(|source| {
             let cell_id = self.dataset.cell_id(row);
-            EmbedError::Row { path: self.path(), row, cell_id, source: Box::new(source) }
+            Error::Row { path: self.path(), row, cell_id, source: Box::new(source) }
         })?;
         if tokens[0] != self.cls {
             let (cell_id, found) = (self.dataset.cell_id(row), tokens[0]);
             let expected = self.cls;
-            return Err(EmbedError::NoCls { path: self.path(), row, cell_id, found, expected });
+            return Err(Error::NoCls { path: self.path(), row, cell_id, found, expected });
         }
         Ok(tokens)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use atomic_write_file::AtomicWriteFile;
 use ndarray::Array2;
 
-use crate::EmbedError;
+use crate::Error;
 
 /// One vector per cell.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,11 +23,11 @@ impl Embeddings {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn write_csv(&self, path: &Path) -> Result<(), EmbedError> {
-        let io = |source| EmbedError::Io { path: path.to_owned(), source };
+    pub fn write_csv(&self, path: &Path) -> Result<(), Error> {
+        let io = |source| Error::Io { path: path.to_owned(), source };
         let file = AtomicWriteFile::open(path).map_err(io)?;
         self.write_lines(csv::Writer::from_writer(&*file))
-            .map_err(|source| EmbedError::Csv { path: path.to_owned(), source })?;
+            .map_err(|source| Error::Csv { path: path.to_owned(), source })?;
         file.commit().map_err(io)
     }
 

@@ -13,7 +13,7 @@ use burn::tensor::backend::Backend;
 use safetensors::SafeTensors;
 
 use crate::{
-    Encoder, EncoderConfig, MaskedLm, ModelError,
+    Encoder, EncoderConfig, Error, MaskedLm,
     weights::{self, keymap},
 };
 
@@ -31,7 +31,7 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 pub fn load_encoder<B: Backend>(
     folder: &Path,
     device: &B::Device,
-) -> Result<(EncoderConfig, Encoder<B>), ModelError> {
+) -> Result<(EncoderConfig, Encoder<B>), Error> {
     let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
     let (bytes, path) = read_weights(folder)?;
     let file = parse(&bytes, &path)?;
@@ -49,7 +49,7 @@ pub fn load_encoder<B: Backend>(
 pub fn load_masked_lm<B: Backend>(
     folder: &Path,
     device: &B::Device,
-) -> Result<(EncoderConfig, MaskedLm<B>), ModelError> {
+) -> Result<(EncoderConfig, MaskedLm<B>), Error> {
     let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
     let (bytes, path) = read_weights(folder)?;
     let file = parse(&bytes, &path)?;
@@ -68,31 +68,31 @@ pub fn save_masked_lm<B: Backend>(
     folder: &Path,
     config: &EncoderConfig,
     model: &MaskedLm<B>,
-) -> Result<(), ModelError> {
-    fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
+) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let mut tensors = weights::collect(&model.encoder, "encoder");
     tensors.extend(weights::collect(&model.head, "head"));
     let path = folder.join(WEIGHTS_FILE);
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(tensors.iter(), Some(metadata))
-        .map_err(|source| ModelError::Safetensors { path: path.clone(), source })?;
+        .map_err(|source| Error::Safetensors { path: path.clone(), source })?;
     write_file(&path, &bytes)?;
     write_file(&folder.join(CONFIG_FILE), format!("{:#}\n", config.to_json()).as_bytes())
 }
 
-fn read_weights(folder: &Path) -> Result<(Vec<u8>, PathBuf), ModelError> {
+fn read_weights(folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
     let path = folder.join(WEIGHTS_FILE);
-    let bytes = fs::read(&path).map_err(ModelError::io(&path))?;
+    let bytes = fs::read(&path).map_err(Error::io(&path))?;
     Ok((bytes, path))
 }
 
-fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, ModelError> {
+fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, Error> {
     SafeTensors::deserialize(bytes)
-        .map_err(|source| ModelError::Safetensors { path: path.to_owned(), source })
+        .map_err(|source| Error::Safetensors { path: path.to_owned(), source })
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
-    let mut file = AtomicWriteFile::open(path).map_err(ModelError::io(path))?;
-    file.write_all(bytes).map_err(ModelError::io(path))?;
-    file.commit().map_err(ModelError::io(path))
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = AtomicWriteFile::open(path).map_err(Error::io(path))?;
+    file.write_all(bytes).map_err(Error::io(path))?;
+    file.commit().map_err(Error::io(path))
 }

@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path, str::FromStr};
 use burn::{nn::Linear, tensor::backend::Backend};
 use serde::{Deserialize, Serialize};
 
-use crate::{Encoder, MaskedLm, ModelError};
+use crate::{Encoder, Error, MaskedLm};
 
 /// The configurations named in the paper (its scaling series) and its releases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,19 +50,19 @@ impl fmt::Display for Preset {
 }
 
 impl FromStr for Preset {
-    type Err = ModelError;
+    type Err = Error;
 
     /// Accepts the published name with or without `Geneformer-`, in any case.
     ///
     /// ```
     /// use gf_model::Preset;
     /// assert_eq!("v2-316m".parse::<Preset>()?, Preset::V2_316M);
-    /// # Ok::<(), gf_model::ModelError>(())
+    /// # Ok::<(), gf_model::Error>(())
     /// ```
-    fn from_str(name: &str) -> Result<Self, ModelError> {
+    fn from_str(name: &str) -> Result<Self, Error> {
         let short = |s: &str| s.to_ascii_lowercase().replace("geneformer-", "");
         Self::ALL.into_iter().find(|preset| short(preset.name()) == short(name)).ok_or_else(|| {
-            ModelError::UnknownPreset {
+            Error::UnknownPreset {
                 found: name.to_owned(),
                 expected: Self::ALL.map(Self::name).join(", "),
             }
@@ -168,10 +168,10 @@ impl EncoderConfig {
     /// # Errors
     ///
     /// The file is absent, is not such a JSON, or asks for what is not supported.
-    pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = fs::read_to_string(path).map_err(ModelError::io(path))?;
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(Error::io(path))?;
         let config: Self = serde_json::from_str(&text)
-            .map_err(|source| ModelError::ConfigJson { path: path.to_owned(), source })?;
+            .map_err(|source| Error::ConfigJson { path: path.to_owned(), source })?;
         config.check()?;
         Ok(config)
     }
@@ -191,8 +191,8 @@ impl EncoderConfig {
     ///
     /// # Errors
     ///
-    /// [`ModelError::Config`] with the key, what was found and what is supported.
-    pub fn check(&self) -> Result<(), ModelError> {
+    /// [`Error::Config`] with the key, what was found and what is supported.
+    pub fn check(&self) -> Result<(), Error> {
         let at_least_one = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
@@ -222,18 +222,18 @@ impl EncoderConfig {
     /// # Errors
     ///
     /// The row is empty, longer than the positions, or holds an unknown token id.
-    pub fn check_row(&self, tokens: &[i32]) -> Result<(), ModelError> {
+    pub fn check_row(&self, tokens: &[i32]) -> Result<(), Error> {
         if tokens.is_empty() {
-            return Err(ModelError::EmptyRow);
+            return Err(Error::EmptyRow);
         }
         if tokens.len() > self.max_position_embeddings {
             let expected = self.max_position_embeddings;
-            return Err(ModelError::TooLong { found: tokens.len(), expected });
+            return Err(Error::TooLong { found: tokens.len(), expected });
         }
         let known = |token: &i32| usize::try_from(*token).is_ok_and(|id| id < self.vocab_size);
         match tokens.iter().position(|token| !known(token)) {
             None => Ok(()),
-            Some(position) => Err(ModelError::UnknownToken {
+            Some(position) => Err(Error::UnknownToken {
                 found: tokens[position],
                 position,
                 vocab_size: self.vocab_size,
@@ -258,7 +258,7 @@ impl EncoderConfig {
     pub fn init_encoder<B: Backend>(
         &self,
         device: &B::Device,
-    ) -> Result<Encoder<B, Linear<B>>, ModelError> {
+    ) -> Result<Encoder<B, Linear<B>>, Error> {
         self.check()?;
         Ok(Encoder::init(self, device))
     }
@@ -271,7 +271,7 @@ impl EncoderConfig {
     pub fn init_masked_lm<B: Backend>(
         &self,
         device: &B::Device,
-    ) -> Result<MaskedLm<B, Linear<B>>, ModelError> {
+    ) -> Result<MaskedLm<B, Linear<B>>, Error> {
         self.check()?;
         Ok(MaskedLm::init(self, device))
     }
@@ -282,9 +282,9 @@ fn require(
     value: impl fmt::Display,
     holds: bool,
     expected: &str,
-) -> Result<(), ModelError> {
+) -> Result<(), Error> {
     if holds {
         return Ok(());
     }
-    Err(ModelError::Config { key, found: value.to_string(), expected: expected.to_owned() })
+    Err(Error::Config { key, found: value.to_string(), expected: expected.to_owned() })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Failure of reading, checking or writing a model.
 #[derive(Debug, thiserror::Error)]
-pub enum ModelError {
+pub enum Error {
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -78,7 +78,7 @@ pub enum ModelError {
     },
 }
 
-impl ModelError {
+impl Error {
     /// Wraps an input/output failure at `path`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -21,7 +21,7 @@
 //! let input = EncoderInput::<Flex>::from_rows(&[&[7, 30, 12], &[9, 4]], config.pad_token_id, &device);
 //! let second_to_last = encoder.cls_state(&input, encoder.n_layers() - 1);
 //! assert_eq!(second_to_last.dims(), [2, 256]);
-//! # Ok::<(), gf_model::ModelError>(())
+//! # Ok::<(), gf_model::Error>(())
 //! ```
 //!
 //! This crate must never know what a gene, a cell or a data set is, nor how a
@@ -48,7 +48,7 @@ mod weights;
 
 pub use config::{EncoderConfig, Preset};
 pub use encoder::Encoder;
-pub use error::ModelError;
+pub use error::Error;
 pub use head::masked::{MaskedHead, MaskedLm};
 pub use input::EncoderInput;
 pub use projection::Projection;

@@ -16,19 +16,19 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
 
 use self::keymap::TensorSpec;
-use crate::ModelError;
+use crate::Error;
 
 /// Lists every tensor that is missing, misshapen, of an unknown type or unexpected.
 ///
 /// # Errors
 ///
-/// [`ModelError::Tensors`] with one line per tensor.
+/// [`Error::Tensors`] with one line per tensor.
 pub(crate) fn check(
     file: &SafeTensors<'_>,
     specs: &[TensorSpec],
     is_ignored: impl Fn(&str) -> bool,
     path: &Path,
-) -> Result<(), ModelError> {
+) -> Result<(), Error> {
     let mut problems: Vec<String> = specs.iter().filter_map(|spec| problem(file, spec)).collect();
     let mut unexpected: Vec<&str> = file.names();
     unexpected.retain(|name| !is_ignored(name) && specs.iter().all(|spec| spec.name != *name));
@@ -37,7 +37,7 @@ pub(crate) fn check(
     if problems.is_empty() {
         return Ok(());
     }
-    Err(ModelError::Tensors { path: path.to_owned(), problems })
+    Err(Error::Tensors { path: path.to_owned(), problems })
 }
 
 fn problem(file: &SafeTensors<'_>, spec: &TensorSpec) -> Option<String> {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 /// Failure of a perturbation run or of writing its results.
 #[derive(Debug, thiserror::Error)]
-pub enum PerturbError {
+pub enum Error {
     /// A cell could not be read or embedded.
     #[error(transparent)]
-    Embed(#[from] gf_embed::EmbedError),
+    Embed(#[from] gf_embed::Error),
     /// The data set could not be read.
     #[error(transparent)]
     Dataset(#[from] gf_tokenize::Error),

@@ -27,7 +27,7 @@ pub mod output;
 
 mod error;
 
-pub use error::PerturbError;
+pub use error::Error;
 pub use plan::{CellChoice, choose_cells};
 pub use run::{PerturbOptions, Progress, count_passes, run};
 pub use shift::{CellShifts, GeneEffect, rank};

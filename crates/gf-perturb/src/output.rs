@@ -5,7 +5,7 @@ use std::path::Path;
 use atomic_write_file::AtomicWriteFile;
 use gf_tokenize::{TokenId, Vocabulary};
 
-use crate::{CellShifts, GeneEffect, PerturbError};
+use crate::{CellShifts, Error, GeneEffect};
 
 /// Writes genes in their ranking: `Rank,Gene,Gene_name,Ensembl_ID,Cosine_shift_mean,
 /// Cosine_shift_stdev,N_Detections`, the reference's names where it has them
@@ -20,7 +20,7 @@ pub fn write_ranking(
     effects: &[GeneEffect],
     vocabulary: &Vocabulary,
     symbol: impl Fn(&str) -> Option<String>,
-) -> Result<(), PerturbError> {
+) -> Result<(), Error> {
     let header = [
         "Rank",
         "Gene",
@@ -55,7 +55,7 @@ pub fn write_cell_shifts(
     path: &Path,
     cells: &[CellShifts],
     vocabulary: &Vocabulary,
-) -> Result<(), PerturbError> {
+) -> Result<(), Error> {
     let lines = cells.iter().flat_map(|cell| {
         cell.genes.iter().zip(&cell.cosines).map(|(&gene, cosine)| {
             let id = ensembl_id(vocabulary, gene);
@@ -73,8 +73,8 @@ fn write_csv<const N: usize>(
     path: &Path,
     header: [&str; N],
     lines: impl Iterator<Item = [String; N]>,
-) -> Result<(), PerturbError> {
-    let io = |source| PerturbError::Io { path: path.to_owned(), source };
+) -> Result<(), Error> {
+    let io = |source| Error::Io { path: path.to_owned(), source };
     let file = AtomicWriteFile::open(path).map_err(io)?;
     let mut csv = csv::Writer::from_writer(&*file);
     let write = || -> Result<(), csv::Error> {
@@ -84,7 +84,7 @@ fn write_csv<const N: usize>(
         }
         Ok(csv.flush()?)
     };
-    write().map_err(|source| PerturbError::Csv { path: path.to_owned(), source })?;
+    write().map_err(|source| Error::Csv { path: path.to_owned(), source })?;
     drop(csv);
     file.commit().map_err(io)
 }

@@ -4,7 +4,7 @@ use gf_tokenize::Dataset;
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
 
-use crate::PerturbError;
+use crate::Error;
 
 /// A choice among the cells of a data set.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +22,7 @@ pub struct CellChoice {
 /// # Errors
 ///
 /// A column does not exist, or no cell passes the filters.
-pub fn choose_cells(dataset: &Dataset, choice: &CellChoice) -> Result<Vec<usize>, PerturbError> {
+pub fn choose_cells(dataset: &Dataset, choice: &CellChoice) -> Result<Vec<usize>, Error> {
     let mut rows: Vec<usize> = (0..dataset.len()).collect();
     for (column, value) in &choice.filters {
         let values = dataset.column(column)?;
@@ -30,7 +30,7 @@ pub fn choose_cells(dataset: &Dataset, choice: &CellChoice) -> Result<Vec<usize>
     }
     if rows.is_empty() {
         let filters = choice.filters.clone();
-        return Err(PerturbError::NoCells { path: dataset.path().to_owned(), filters });
+        return Err(Error::NoCells { path: dataset.path().to_owned(), filters });
     }
     match choice.max_cells {
         Some(n) if n < rows.len() => Ok(draw(&rows, n, choice.seed)),

@@ -8,7 +8,7 @@ use gf_model::{Encoder, Projection};
 use gf_tokenize::TokenId;
 
 use crate::{
-    CellShifts, PerturbError,
+    CellShifts, Error,
     perturbation::{delete, gene_positions},
 };
 
@@ -53,11 +53,11 @@ pub fn run<B: Backend, P: Projection<B>>(
     options: &PerturbOptions,
     device: &B::Device,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Vec<CellShifts>, PerturbError> {
+) -> Result<Vec<CellShifts>, Error> {
     let total = count_passes(reader, rows, options)?;
     if total == 0 {
         let n_genes = options.genes.as_ref().map_or(0, BTreeSet::len);
-        return Err(PerturbError::NothingToDelete { n_genes, n_cells: rows.len() });
+        return Err(Error::NothingToDelete { n_genes, n_cells: rows.len() });
     }
     let mut deleter = Deleter { encoder, reader, options, device, progress, done: 0, total };
     rows.iter().map(|&row| deleter.cell(row)).collect()
@@ -72,7 +72,7 @@ pub fn count_passes(
     reader: &CellReader<'_>,
     rows: &[usize],
     options: &PerturbOptions,
-) -> Result<u64, PerturbError> {
+) -> Result<u64, Error> {
     let mut total = 0;
     for &row in rows {
         match positions(reader.tokens(row)?, reader, options).len() as u64 {
@@ -104,7 +104,7 @@ struct Deleter<'a, B: Backend, P> {
 }
 
 impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
-    fn cell(&mut self, row: usize) -> Result<CellShifts, PerturbError> {
+    fn cell(&mut self, row: usize) -> Result<CellShifts, Error> {
         let tokens = self.reader.tokens(row)?;
         let positions = positions(tokens, self.reader, self.options);
         let genes = positions.iter().map(|&position| TokenId(tokens[position] as u32)).collect();
@@ -112,7 +112,7 @@ impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
         Ok(CellShifts { row, cell_id: self.reader.dataset().cell_id(row), genes, cosines })
     }
 
-    fn cosines(&mut self, tokens: &[i32], positions: &[usize]) -> Result<Vec<f64>, PerturbError> {
+    fn cosines(&mut self, tokens: &[i32], positions: &[usize]) -> Result<Vec<f64>, Error> {
         let mut cosines = Vec::with_capacity(positions.len());
         if positions.is_empty() {
             return Ok(cosines);
@@ -129,7 +129,7 @@ impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
     }
 
     /// The CLS embedding of each variant.
-    fn cls_rows(&mut self, variants: &[Vec<i32>]) -> Result<Vec<Vec<f32>>, PerturbError> {
+    fn cls_rows(&mut self, variants: &[Vec<i32>]) -> Result<Vec<Vec<f32>>, Error> {
         let rows: Vec<&[i32]> = variants.iter().map(Vec::as_slice).collect();
         let input = self.reader.input(&rows, self.device);
         let k = self.options.layer.hidden_state(self.encoder.n_layers());
@@ -140,11 +140,11 @@ impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
         Ok(states.chunks(d_model).map(<[f32]>::to_vec).collect())
     }
 
-    fn report(&mut self, n_passes: u64) -> Result<(), PerturbError> {
+    fn report(&mut self, n_passes: u64) -> Result<(), Error> {
         self.done += n_passes;
         let Self { done, total, .. } = *self;
         if (self.progress)(Progress { done, total }).is_break() && done < total {
-            return Err(PerturbError::Interrupted { done, total });
+            return Err(Error::Interrupted { done, total });
         }
         Ok(())
     }

@@ -19,7 +19,7 @@
 //! assert_eq!(bytes, 524_288 + 8 * (4 * 256 + 512 + 256));
 //! let input = EncoderInput::from_rows(&[&[7, 30, 12]], 0, &FlexDevice);
 //! assert_eq!(encoder.cls_state(&input, 1).dims(), [1, 256]);
-//! # Ok::<(), gf_model::ModelError>(())
+//! # Ok::<(), gf_model::Error>(())
 //! ```
 //!
 //! This crate must never know about data sets or training loops.

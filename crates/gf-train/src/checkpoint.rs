@@ -10,7 +10,7 @@ use gf_model::{EncoderConfig, MaskedLm, checkpoint::save_masked_lm};
 use gf_tokenize::Vocabulary;
 use serde::Serialize;
 
-use crate::{Evaluation, TrainError};
+use crate::{Error, Evaluation};
 
 /// Name of the model folder inside a run folder.
 pub const MODEL_FOLDER: &str = "model";
@@ -54,16 +54,16 @@ pub fn save_checkpoint<B: Backend>(
     model: &MaskedLm<B>,
     vocabulary: &Vocabulary,
     state: &TrainerState,
-) -> Result<PathBuf, TrainError> {
+) -> Result<PathBuf, Error> {
     let beside =
-        tempfile::Builder::new().prefix(".model-").tempdir_in(run).map_err(TrainError::io(run))?;
+        tempfile::Builder::new().prefix(".model-").tempdir_in(run).map_err(Error::io(run))?;
     let folder = beside.path().join("new");
     save_masked_lm(&folder, config, model)?;
     vocabulary.write_tsv(&folder.join(VOCABULARY_FILE))?;
     let path = folder.join(STATE_FILE);
-    fs::write(&path, to_json(state)).map_err(TrainError::io(path))?;
+    fs::write(&path, to_json(state)).map_err(Error::io(path))?;
     let target = run.join(MODEL_FOLDER);
-    replace(&folder, &target, &beside.path().join("old")).map_err(TrainError::io(&target))?;
+    replace(&folder, &target, &beside.path().join("old")).map_err(Error::io(&target))?;
     Ok(target)
 }
 

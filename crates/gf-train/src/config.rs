@@ -6,7 +6,7 @@ use gf_model::{EncoderConfig, Preset};
 use gf_tokenize::Vocabulary;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decay, Schedule, TrainError};
+use crate::{Decay, Error, Schedule};
 
 /// A pretraining run as typed; [`check`](Self::check) turns it into one that can be
 /// run.
@@ -134,12 +134,10 @@ impl PretrainConfig {
     /// # Errors
     ///
     /// The file is absent, is not TOML, or has a key or type that is not known.
-    pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = fs::read_to_string(path).map_err(TrainError::io(path))?;
-        Self::from_toml(&text).map_err(|source| TrainError::ConfigToml {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::from_toml(&text)
+            .map_err(|source| Error::ConfigToml { path: path.to_owned(), source: Box::new(source) })
     }
 
     /// Parses the text of a configuration file.
@@ -155,8 +153,8 @@ impl PretrainConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Config`] naming the first such key.
-    pub fn check(&self) -> Result<CheckedConfig, TrainError> {
+    /// [`Error::Config`] naming the first such key.
+    pub fn check(&self) -> Result<CheckedConfig, Error> {
         let model = self.model.check()?;
         self.training.check()?;
         let may_share = model.hidden_dropout_prob == 0.0 || self.training.workers == 1;
@@ -205,7 +203,7 @@ impl CheckedConfig {
 }
 
 impl ModelTable {
-    fn check(&self) -> Result<EncoderConfig, TrainError> {
+    fn check(&self) -> Result<EncoderConfig, Error> {
         let base = match (&self.preset, self.first_size()) {
             (Some(name), None) => EncoderConfig::preset(name.parse()?),
             (Some(name), Some(size)) => {
@@ -242,7 +240,7 @@ impl ModelTable {
         .find_map(|(key, size)| size.map(|_| key))
     }
 
-    fn sizes(&self) -> Result<EncoderConfig, TrainError> {
+    fn sizes(&self) -> Result<EncoderConfig, Error> {
         let required = |key, size: Option<usize>| {
             size.ok_or_else(|| refusal(key, "absent", "a number, as other sizes are given"))
         };
@@ -258,7 +256,7 @@ impl ModelTable {
 }
 
 impl TrainingTable {
-    fn check(&self) -> Result<(), TrainError> {
+    fn check(&self) -> Result<(), Error> {
         let positive = |x: f64| x > 0.0;
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let finite = |x: f64| x >= 0.0 && x.is_finite();
@@ -301,10 +299,10 @@ fn require(
     found: impl fmt::Display,
     holds: bool,
     expected: &'static str,
-) -> Result<(), TrainError> {
+) -> Result<(), Error> {
     if holds { Ok(()) } else { Err(refusal(key, found, expected)) }
 }
 
-fn refusal(key: &'static str, found: impl fmt::Display, expected: &'static str) -> TrainError {
-    TrainError::Config { key, found: found.to_string(), expected }
+fn refusal(key: &'static str, found: impl fmt::Display, expected: &'static str) -> Error {
+    Error::Config { key, found: found.to_string(), expected }
 }

@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
-use gf_model::ModelError;
-
 /// Failure of a training run.
 #[derive(Debug, thiserror::Error)]
-pub enum TrainError {
+pub enum Error {
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -79,7 +77,7 @@ pub enum TrainError {
         /// The row, 0-based.
         row: usize,
         /// What does not fit.
-        source: ModelError,
+        source: gf_model::Error,
     },
     /// The loss is no longer a number: training has diverged.
     #[error("step {step}: the loss is {loss}, expected a finite number; try a lower learning_rate")]
@@ -91,13 +89,13 @@ pub enum TrainError {
     },
     /// The model could not be made, read or written.
     #[error(transparent)]
-    Model(#[from] ModelError),
+    Model(#[from] gf_model::Error),
     /// The data set could not be read, or its vocabulary not written.
     #[error(transparent)]
     Tokenize(#[from] gf_tokenize::Error),
 }
 
-impl TrainError {
+impl Error {
     /// Wraps an input/output failure at `path`.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

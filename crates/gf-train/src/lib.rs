@@ -34,7 +34,7 @@
 //! let plan = StepPlan { learning_rate: 1e-3, n_predicted: batch.n_predicted(), workers: 1 };
 //! let report = train_step(&mut model, &mut optimizer, &[batch], plan);
 //! assert!(report.loss > 0.0 && report.grad_norm > 0.0);
-//! # Ok::<(), gf_model::ModelError>(())
+//! # Ok::<(), gf_model::Error>(())
 //! ```
 //!
 //! This crate must never know what a perturbation is, nor which device it runs on.
@@ -53,6 +53,8 @@ mod optimizer;
 mod schedule;
 
 pub mod checkpoint;
+mod task;
+
 mod pretrain;
 mod tracking;
 
@@ -61,7 +63,7 @@ mod random;
 
 pub use checkpoint::{TrainerState, save_checkpoint};
 pub use config::{CheckedConfig, ModelTable, PretrainConfig, TrainingTable};
-pub use error::TrainError;
+pub use error::Error;
 pub use loss::cross_entropy;
 pub use masking::{MaskedBatch, MaskedRow, Masking};
 pub use optimizer::Optimizer;

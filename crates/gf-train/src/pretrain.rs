@@ -1,4 +1,4 @@
-//! The loop: epochs of batches, a log, a model folder.
+//! The loop: epochs of steps, a log, a model folder.
 
 use std::{
     fs,
@@ -9,22 +9,19 @@ use std::{
 
 use burn::{
     module::{AutodiffModule, Module},
-    tensor::backend::{AutodiffBackend, Backend},
+    tensor::backend::AutodiffBackend,
 };
-use gf_model::{EncoderConfig, MaskedLm};
-use gf_tokenize::{Dataset, Vocabulary};
+use gf_model::MaskedLm;
+use gf_tokenize::Dataset;
 use rand::Rng;
 use serde::Serialize;
 
 use crate::{
-    CheckedConfig, Evaluation, LogRow, MaskedBatch, Masking, Optimizer, PretrainConfig, Schedule,
-    Split, StepPlan, StepReport, TrainError, TrainerState,
+    Error, Evaluation, LogRow, Optimizer, PretrainConfig, StepPlan, StepReport, TrainerState,
     checkpoint::{MODEL_FOLDER, save_checkpoint},
     evaluate,
-    masking::MaskedRow,
     random::{Purpose, stream},
-    sampler::epoch_batches,
-    split,
+    task::Task,
     tracking::{CONFIG_FILE, LOG_FILE, Log, append_evaluation},
     train_step,
 };
@@ -96,7 +93,7 @@ pub fn pretrain<B: AutodiffBackend>(
     out: &Path,
     device: &B::Device,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<PretrainSummary, TrainError> {
+) -> Result<PretrainSummary, Error> {
     let checked = config.check()?;
     let task = Task::new(dataset, &checked)?;
     create_run_folder(out, config)?;
@@ -107,85 +104,6 @@ pub fn pretrain<B: AutodiffBackend>(
         }
     }
     Ok(run.finish())
-}
-
-/// What is fixed before the first step.
-struct Task<'a> {
-    dataset: &'a Dataset,
-    vocabulary: &'a Vocabulary,
-    config: &'a CheckedConfig,
-    encoder: EncoderConfig,
-    masking: Masking,
-    split: Split,
-    schedule: Schedule,
-}
-
-impl<'a> Task<'a> {
-    fn new(dataset: &'a Dataset, config: &'a CheckedConfig) -> Result<Self, TrainError> {
-        let path = || dataset.path().to_owned();
-        let vocabulary =
-            dataset.vocabulary().ok_or_else(|| TrainError::NoVocabulary { path: path() })?;
-        let encoder = config.encoder(vocabulary);
-        for row in 0..dataset.len() {
-            encoder.check_row(dataset.tokens(row)).map_err(|source| TrainError::Row {
-                path: path(),
-                row,
-                source,
-            })?;
-        }
-        let training = config.training();
-        let split = split(dataset.len(), training.eval_fraction, training.seed);
-        if split.train.is_empty() {
-            let held_out = split.held_out.len();
-            return Err(TrainError::NoRows { path: path(), rows: dataset.len(), held_out });
-        }
-        let schedule = config.schedule(split.train.len());
-        let masking = masking(config, vocabulary);
-        Ok(Self { dataset, vocabulary, config, encoder, masking, split, schedule })
-    }
-
-    /// The rows of every step of an epoch.
-    fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
-        let training = self.config.training();
-        let length = |row| self.dataset.length(row);
-        epoch_batches(&self.split.train, length, training.batch_size, training.seed, epoch)
-    }
-
-    /// Rows after masking, each from its own random stream.
-    fn mask(&self, rows: &[usize], purpose: Purpose, epoch: u64) -> Vec<MaskedRow> {
-        let seed = self.config.training().seed;
-        let mask = |&row: &usize| {
-            let mut rng = stream(seed, purpose, epoch, row as u64);
-            self.masking.mask(self.dataset.tokens(row), &mut rng)
-        };
-        rows.iter().map(mask).collect()
-    }
-
-    /// Masked rows as the batches of one forward pass each; those that predict
-    /// nothing are left out.
-    fn micro_batches<B: Backend>(
-        &self,
-        rows: &[MaskedRow],
-        device: &B::Device,
-    ) -> impl Iterator<Item = MaskedBatch<B>> {
-        rows.chunks(self.config.training().micro_batch_size)
-            .map(|rows| MaskedBatch::new(rows, self.encoder.pad_token_id, device))
-            .filter(|batch| batch.n_predicted() > 0)
-    }
-}
-
-fn masking(config: &CheckedConfig, vocabulary: &Vocabulary) -> Masking {
-    let special = vocabulary.special();
-    let never_selected = match config.training().mask_special_tokens {
-        true => Vec::new(),
-        false => special.named().map(|(_, token)| token.0 as i32).collect(),
-    };
-    Masking {
-        probability: config.training().mask_probability,
-        mask_token: special.mask.0 as i32,
-        vocab_size: vocabulary.len(),
-        never_selected,
-    }
 }
 
 /// What changes from step to step.
@@ -202,7 +120,7 @@ struct Run<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Run<B> {
-    fn start(task: &Task<'_>, folder: &Path, device: &B::Device) -> Result<Self, TrainError> {
+    fn start(task: &Task<'_>, folder: &Path, device: &B::Device) -> Result<Self, Error> {
         let training = task.config.training();
         B::seed(device, stream(training.seed, Purpose::Weights, 0, 0).next_u64());
         let model = task.encoder.init_masked_lm::<B>(device)?;
@@ -229,7 +147,7 @@ impl<B: AutodiffBackend> Run<B> {
         task: &Task<'_>,
         epoch: u64,
         progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, TrainError> {
+    ) -> Result<ControlFlow<()>, Error> {
         self.epoch = epoch;
         self.epoch_losses.clear();
         for rows in task.batches(epoch) {
@@ -252,7 +170,7 @@ impl<B: AutodiffBackend> Run<B> {
     }
 
     /// One step; `None` if chance selected no position to predict.
-    fn step(&mut self, task: &Task<'_>, rows: &[usize]) -> Result<Option<StepReport>, TrainError> {
+    fn step(&mut self, task: &Task<'_>, rows: &[usize]) -> Result<Option<StepReport>, Error> {
         let begun = Instant::now();
         let learning_rate = task.schedule.at(self.summary.steps);
         let seed = task.config.training().seed;
@@ -267,7 +185,7 @@ impl<B: AutodiffBackend> Run<B> {
         let plan = StepPlan { learning_rate, n_predicted, workers: task.config.training().workers };
         let report = train_step(&mut self.model, &mut self.optimizer, &batches, plan);
         if !report.loss.is_finite() {
-            return Err(TrainError::Diverged { step: self.summary.steps, loss: report.loss });
+            return Err(Error::Diverged { step: self.summary.steps, loss: report.loss });
         }
         self.record(&report, learning_rate, begun.elapsed().as_secs_f64())?;
         Ok(Some(report))
@@ -278,7 +196,7 @@ impl<B: AutodiffBackend> Run<B> {
         report: &StepReport,
         learning_rate: f64,
         seconds: f64,
-    ) -> Result<(), TrainError> {
+    ) -> Result<(), Error> {
         self.epoch_losses.push(report.loss);
         self.summary.n_tokens += report.n_tokens as u64;
         self.summary.first_loss.get_or_insert(report.loss);
@@ -310,7 +228,7 @@ impl<B: AutodiffBackend> Run<B> {
     }
 
     /// Evaluates the held-out rows, masked the same way every time.
-    fn evaluate(&mut self, task: &Task<'_>) -> Result<(), TrainError> {
+    fn evaluate(&mut self, task: &Task<'_>) -> Result<(), Error> {
         let rows = task.mask(&task.split.held_out, Purpose::HeldOutMask, 0);
         let batches = task.micro_batches::<B::InnerBackend>(&rows, &self.device);
         let Some(evaluation) = evaluate(&self.model.valid(), batches) else { return Ok(()) };
@@ -318,7 +236,7 @@ impl<B: AutodiffBackend> Run<B> {
         append_evaluation(&self.folder, self.summary.steps, self.epoch, &evaluation)
     }
 
-    fn save(&mut self, task: &Task<'_>) -> Result<(), TrainError> {
+    fn save(&mut self, task: &Task<'_>) -> Result<(), Error> {
         let state = TrainerState {
             format_version: 1,
             produced_by: concat!("gf-train ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -366,17 +284,15 @@ impl PretrainSummary {
 }
 
 /// Makes the run folder, refusing one that holds a run, and notes what is run.
-fn create_run_folder(folder: &Path, config: &PretrainConfig) -> Result<(), TrainError> {
+fn create_run_folder(folder: &Path, config: &PretrainConfig) -> Result<(), Error> {
     if [LOG_FILE, CONFIG_FILE, MODEL_FOLDER].iter().any(|name| folder.join(name).exists()) {
-        return Err(TrainError::RunExists { path: folder.to_owned() });
+        return Err(Error::RunExists { path: folder.to_owned() });
     }
-    fs::create_dir_all(folder).map_err(TrainError::io(folder))?;
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let path = folder.join(CONFIG_FILE);
-    let text = toml::to_string(config).map_err(|source| TrainError::ConfigWrite {
-        path: path.clone(),
-        source: Box::new(source),
-    })?;
+    let text = toml::to_string(config)
+        .map_err(|source| Error::ConfigWrite { path: path.clone(), source: Box::new(source) })?;
     let beside = folder.join(".config.toml.partial");
-    fs::write(&beside, text).map_err(TrainError::io(&beside))?;
-    fs::rename(&beside, &path).map_err(TrainError::io(&path))
+    fs::write(&beside, text).map_err(Error::io(&beside))?;
+    fs::rename(&beside, &path).map_err(Error::io(&path))
 }

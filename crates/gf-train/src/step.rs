@@ -82,7 +82,6 @@ fn shared_out<B: AutodiffBackend>(
     }
     thread::scope(|scope| {
         let start = |worker| {
-            // A fork has an autodiff graph of its own; shared graphs lock each other out.
             let model = fork(model);
             let batches: Vec<_> = batches(worker);
             scope.spawn(move || work(&model, batches, plan.n_predicted))
@@ -92,7 +91,11 @@ fn shared_out<B: AutodiffBackend>(
     })
 }
 
+/// The same weights with an autodiff graph of their own; threads that share a graph
+/// lock each other out.
 fn fork<B: AutodiffBackend>(model: &MaskedLm<B>) -> MaskedLm<B> {
+    // Counting looks at every weight; one not yet drawn would differ from fork to fork.
+    let _ = model.num_params();
     match model.devices().first() {
         Some(device) => model.clone().fork(device),
         None => model.clone(),

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Evaluation, TrainError};
+use crate::{Error, Evaluation};
 
 /// Name of the table of steps inside a run folder; see [`LogRow`].
 pub const LOG_FILE: &str = "log.csv";
@@ -42,15 +42,15 @@ pub(crate) struct Log {
 
 impl Log {
     /// Starts a new file.
-    pub(crate) fn create(path: PathBuf) -> Result<Self, TrainError> {
-        let file = File::create_new(&path).map_err(TrainError::io(&path))?;
+    pub(crate) fn create(path: PathBuf) -> Result<Self, Error> {
+        let file = File::create_new(&path).map_err(Error::io(&path))?;
         Ok(Self { path, writer: csv::Writer::from_writer(file) })
     }
 
     /// Appends a line and hands it to the operating system.
-    pub(crate) fn append(&mut self, row: impl Serialize) -> Result<(), TrainError> {
-        self.writer.serialize(row).map_err(TrainError::log(&self.path))?;
-        self.writer.flush().map_err(TrainError::io(&self.path))
+    pub(crate) fn append(&mut self, row: impl Serialize) -> Result<(), Error> {
+        self.writer.serialize(row).map_err(Error::log(&self.path))?;
+        self.writer.flush().map_err(Error::io(&self.path))
     }
 }
 
@@ -60,11 +60,10 @@ pub(crate) fn append_evaluation(
     step: u64,
     epoch: u64,
     evaluation: &Evaluation,
-) -> Result<(), TrainError> {
+) -> Result<(), Error> {
     let path = run.join(EVALUATION_FILE);
     let is_new = !path.exists();
-    let file =
-        File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path))?;
+    let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
     let writer = csv::WriterBuilder::new().has_headers(is_new).from_writer(file);
     let Evaluation { loss, accuracy, n_predicted } = *evaluation;
     Log { path, writer }.append(EvaluationRow { step, epoch, loss, accuracy, n_predicted })

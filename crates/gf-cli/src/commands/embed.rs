@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::backend::Backend;
 use clap::Args;
-use gf_embed::{CellReader, EmbedError, Embeddings, cls_embeddings};
+use gf_embed::{CellReader, Embeddings, cls_embeddings};
 use gf_model::{Encoder, Projection};
 use gf_tokenize::{Dataset, Vocabulary};
 
@@ -68,10 +68,12 @@ impl Embedding<'_> {
         let mut meter = self.shell.progress("embedding", "cells");
         let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
         match cls_embeddings(encoder, reader, &rows, &options, device, &mut update) {
-            Err(EmbedError::Interrupted { done, total }) => Err(Failure::Interrupted(format!(
-                "after {done} of {total} cells; {} was not written",
-                self.args.output.display()
-            ))),
+            Err(gf_embed::Error::Interrupted { done, total }) => {
+                Err(Failure::Interrupted(format!(
+                    "after {done} of {total} cells; {} was not written",
+                    self.args.output.display()
+                )))
+            }
             other => Ok(other?),
         }
     }

@@ -8,7 +8,7 @@ use gf_corpus::{Annotation, GeneId, Resolution};
 use gf_embed::{CellReader, Embeddings, cls_embeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
-    CellChoice, CellShifts, PerturbError, PerturbOptions, Progress, choose_cells,
+    CellChoice, CellShifts, PerturbOptions, Progress, choose_cells,
     output::{write_cell_shifts, write_ranking},
     rank,
 };
@@ -98,26 +98,28 @@ fn chosen_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<BTreeSet<T
 }
 
 fn token(name: &str, vocabulary: &Vocabulary) -> Result<TokenId, Failure> {
-    let id: GeneId = match Annotation::shipped()?.resolve(name) {
-        Resolution::Found(id, _) => id,
-        Resolution::Ambiguous => {
-            return Err(Failure::Usage(format!(
-                "several genes are called {name}, expected an Ensembl id"
-            )));
-        }
-        Resolution::Unknown => {
-            return Err(Failure::Usage(format!(
-                "gene {name} is not known, expected an Ensembl id, symbol or alias"
-            )));
-        }
+    let id = match GeneId::from_versioned(name) {
+        Some(id) => id,
+        None => id_of(name)?,
     };
-    let missing = || {
+    vocabulary.id(id).ok_or_else(|| {
+        let n_tokens = vocabulary.len();
         Failure::Usage(format!(
-            "gene {name} ({id}) is not in the vocabulary of {} tokens",
-            vocabulary.len()
+            "gene {name} ({id}) is not among the vocabulary's {n_tokens} tokens"
         ))
-    };
-    vocabulary.id(id).ok_or_else(missing)
+    })
+}
+
+fn id_of(name: &str) -> Result<GeneId, Failure> {
+    match Annotation::shipped()?.resolve(name) {
+        Resolution::Found(id, _) => Ok(id),
+        Resolution::Ambiguous => {
+            Err(Failure::Usage(format!("several genes are called {name}, expected an Ensembl id")))
+        }
+        Resolution::Unknown => Err(Failure::Usage(format!(
+            "gene {name} is not known, expected an Ensembl id, symbol or alias"
+        ))),
+    }
 }
 
 struct Perturbing<'a> {
@@ -167,10 +169,12 @@ impl Perturbing<'_> {
         let mut meter = self.shell.progress("deleting genes", "forward passes");
         let mut update = |p: Progress| meter.update(p.done, p.total, "");
         match gf_perturb::run(encoder, reader, &self.rows, &self.options, device, &mut update) {
-            Err(PerturbError::Interrupted { done, total }) => Err(Failure::Interrupted(format!(
-                "after {done} of {total} forward passes; {} was not written",
-                self.args.output.display()
-            ))),
+            Err(gf_perturb::Error::Interrupted { done, total }) => {
+                Err(Failure::Interrupted(format!(
+                    "after {done} of {total} forward passes; {} was not written",
+                    self.args.output.display()
+                )))
+            }
             other => Ok(other?),
         }
     }

@@ -10,8 +10,9 @@ use super::words::{decimals, grouped, percent, significant, small_power, times_p
 
 /// Rows of the ranking on the page; the file has them all.
 const MAX_ROWS: usize = 500;
-/// Shifts up to about here can be rounding: embeddings have 32-bit numbers.
-const ROUNDING: f64 = 1e-6;
+/// Shifts up to about here can be rounding: an embedding's 32-bit numbers carry
+/// errors near 1e-6 of its length, and 1 − cosine is half the square of that.
+const ROUNDING: f64 = 1e-12;
 /// The label of the cells beyond the last colour.
 pub const OTHER: &str = "Other";
 
@@ -158,7 +159,7 @@ fn genes(genes: &[RankedGene]) -> Value {
         .map(|gene| {
             context! {
                 rank => gene.rank, name => &gene.name, id => &gene.ensembl_id, detections => gene.detections,
-                shift => format!("{:.decimals$}", gene.shift * scale), spread => format!("{:.decimals$}", gene.spread * scale),
+                shift => format!("{:.decimals$}", gene.shift * scale), spread => spread(gene, scale, decimals),
                 // What the sort by column reads: all digits.
                 shift_exact => gene.shift, spread_exact => gene.spread,
             }
@@ -173,6 +174,14 @@ fn genes(genes: &[RankedGene]) -> Value {
         noise => largest < ROUNDING,
         shown => rows.len(),
         rows,
+    }
+}
+
+/// One cell has no spread.
+fn spread(gene: &RankedGene, scale: f64, decimals: usize) -> String {
+    match gene.detections {
+        0..2 => "–".to_string(),
+        _ => format!("{:.decimals$}", gene.spread * scale),
     }
 }
 

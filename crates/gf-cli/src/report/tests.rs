@@ -136,6 +136,18 @@ fn missing_parts_are_left_out() {
 }
 
 #[test]
+fn small_shifts_are_given_in_powers_of_ten() {
+    let mut facts = facts();
+    let alone = RankedGene { detections: 1, ..gene(2, "TBX5", 2e-7) };
+    facts.genes = Some(vec![gene(1, "GATA4", 3.5e-7), alone]);
+    let html = page::render(&facts).unwrap();
+    for text in ["Shift, mean (× 10⁻⁷)", ">3.500<", ">1.750<", ">2.000<", ">–<"] {
+        assert!(html.contains(text), "{text}");
+    }
+    assert!(!html.contains("rounding errors"));
+}
+
+#[test]
 fn an_empty_run_is_a_page() {
     let html = page::render(&Facts::default()).unwrap();
     assert!(SECTIONS.iter().all(|name| !has_section(&html, name)));

@@ -24,10 +24,20 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     let model = "--model pretrain/model --data cells.dataset";
 
     t(folder, "ingest", 2, &["INPUT", "Usage"]);
-    t(folder, "ingest CELLS -o c --device tpu", 2, &["found \"tpu\", expected cpu, wgpu[:N] or cuda[:N]"]);
+    t(
+        folder,
+        "ingest CELLS -o c --device tpu",
+        2,
+        &["found \"tpu\", expected cpu, wgpu[:N] or cuda[:N]"],
+    );
     t(folder, &format!("embed {model} -o e.csv --layer 3"), 2, &["found 3, expected -1"]);
     t(folder, &format!("perturb {model} -o p --genes NOSUCHGENE"), 2, &["NOSUCHGENE"]);
-    t(folder, &format!("perturb {model} -o p --filter x"), 2, &["found \"x\", expected COLUMN=VALUE"]);
+    t(
+        folder,
+        &format!("perturb {model} -o p --filter x"),
+        2,
+        &["found \"x\", expected COLUMN=VALUE"],
+    );
 
     t(folder, "ingest nowhere -o c", 1, &["nowhere"]);
     t(folder, "medians nowhere -o m.tsv", 1, &["nowhere"]);

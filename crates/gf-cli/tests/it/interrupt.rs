@@ -30,7 +30,9 @@ fn ctrl_c_leaves_a_model_that_loads() {
         assert!(started.elapsed() < PATIENCE, "no step was logged");
         sleep(Duration::from_millis(50));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     assert_eq!(child.wait().unwrap().code(), Some(130));
 
     let line = "embed --model pretrain/model --data cells.dataset -o embeddings.csv";

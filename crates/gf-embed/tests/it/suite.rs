@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::backend::Backend;
-use gf_embed::{CellReader, EmbedError, EmbedLayer, EmbedOptions, cls_embeddings};
+use gf_embed::{CellReader, EmbedLayer, EmbedOptions, Error, cls_embeddings};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
 
@@ -95,7 +95,7 @@ fn progress_can_interrupt<B: Backend>(
     let options = EmbedOptions { tokens_per_batch: 1, ..EmbedOptions::default() };
     let mut stop = |_| ControlFlow::Break(());
     let error = cls_embeddings(encoder, reader, &[0, 1], &options, device, &mut stop).unwrap_err();
-    assert!(matches!(error, EmbedError::Interrupted { done: 1, total: 2 }), "{error}");
+    assert!(matches!(error, Error::Interrupted { done: 1, total: 2 }), "{error}");
 }
 
 fn unfit_rows_are_refused(reader: &CellReader<'_>) {

@@ -1,6 +1,6 @@
 //! Shapes and counts of the named configurations.
 
-use gf_model::{EncoderConfig, ModelError, Preset};
+use gf_model::{EncoderConfig, Error, Preset};
 use serde_json::Value;
 
 /// Counts by transformers 4.46.3 (shared/golden/configs/parameter_counts.json, A5).
@@ -90,6 +90,6 @@ fn refused_rows() {
 #[test]
 fn unknown_preset() {
     let error = "V3".parse::<Preset>().unwrap_err();
-    assert!(matches!(error, ModelError::UnknownPreset { .. }));
+    assert!(matches!(error, Error::UnknownPreset { .. }));
     assert!(error.to_string().contains("Geneformer-V2-316M"), "{error}");
 }

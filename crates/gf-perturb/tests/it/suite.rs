@@ -6,7 +6,7 @@ use burn::tensor::backend::Backend;
 use gf_embed::{CellReader, similarity::cosine};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
-    CellChoice, PerturbError, PerturbOptions, choose_cells, count_passes, perturbation::delete, run,
+    CellChoice, Error, PerturbOptions, choose_cells, count_passes, perturbation::delete, run,
 };
 use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
 
@@ -101,7 +101,7 @@ fn chosen_genes_alone_are_deleted<B: Backend>(
         cells.iter().map(|cell| cell.genes.iter().map(|gene| gene.0).collect()).collect();
     assert_eq!(genes, [vec![5], vec![], vec![12, 5]]);
     let error = run(encoder, reader, &[0], &chosen(&[13]), device, &mut go_on).unwrap_err();
-    assert!(matches!(error, PerturbError::NothingToDelete { n_genes: 1, n_cells: 1 }), "{error}");
+    assert!(matches!(error, Error::NothingToDelete { n_genes: 1, n_cells: 1 }), "{error}");
 }
 
 fn runs_can_be_interrupted<B: Backend>(
@@ -112,7 +112,7 @@ fn runs_can_be_interrupted<B: Backend>(
     let mut stop = |_| ControlFlow::Break(());
     let options = PerturbOptions::default();
     let error = run(encoder, reader, &[0], &options, device, &mut stop).unwrap_err();
-    assert!(matches!(error, PerturbError::Interrupted { done: 1, total: 7 }), "{error}");
+    assert!(matches!(error, Error::Interrupted { done: 1, total: 7 }), "{error}");
 }
 
 fn cells_are_chosen(dataset: &Dataset) {

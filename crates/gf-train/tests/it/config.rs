@@ -1,6 +1,5 @@
 //! The configuration file: defaults, refusals, learning rates.
 
-use gf_corpus::GeneId;
 use gf_model::{EncoderConfig, Preset};
 use gf_tokenize::Vocabulary;
 use gf_train::{Decay, PretrainConfig, Schedule};
@@ -13,7 +12,7 @@ fn parse(text: &str) -> PretrainConfig {
 #[test]
 fn defaults_are_the_papers() {
     let config = parse("").check().unwrap();
-    let genes = ["ENSG00000000003", "ENSG00000000005"].map(|id| id.parse::<GeneId>().unwrap());
+    let genes = ["ENSG00000000003", "ENSG00000000005"].map(|id| id.parse().unwrap());
     let expected = EncoderConfig {
         vocab_size: 6,
         hidden_dropout_prob: 0.02,

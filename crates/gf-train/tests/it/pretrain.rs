@@ -3,10 +3,9 @@
 use std::{fs, ops::ControlFlow, path::Path};
 
 use burn::tensor::Tensor;
-use gf_corpus::GeneId;
 use gf_model::checkpoint::load_masked_lm;
 use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
-use gf_train::{PretrainConfig, PretrainSummary, Progress, TrainError, checkpoint, pretrain};
+use gf_train::{Error, PretrainConfig, PretrainSummary, Progress, checkpoint, pretrain};
 use tempfile::TempDir;
 
 use crate::{Inner, TestBackend, generator_lock};
@@ -17,7 +16,7 @@ const STEPS_PER_EPOCH: u64 = 5;
 
 /// Cells of two kinds, each with its own genes in a fixed order: easy to learn.
 fn dataset(parent: &Path) -> Dataset {
-    let genes = (1..=30).map(|i| format!("ENSG{i:011}").parse::<GeneId>().unwrap());
+    let genes = (1..=30).map(|i| format!("ENSG{i:011}").parse().unwrap());
     let vocabulary = Vocabulary::from_genes(genes);
     let folder = parent.join("cells.dataset");
     let mut writer = DatasetWriter::create(&folder, WriterOptions::default()).unwrap();
@@ -55,7 +54,7 @@ fn run(
     config: &PretrainConfig,
     out: &Path,
     stop_after: u64,
-) -> Result<PretrainSummary, TrainError> {
+) -> Result<PretrainSummary, Error> {
     let mut progress = |progress: Progress| {
         if progress.step < stop_after { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
@@ -186,7 +185,7 @@ fn max_steps_ends_a_run() {
 
 #[test]
 fn refusals() {
-    fn check(result: Result<PretrainSummary, TrainError>, expected: &str) {
+    fn check(result: Result<PretrainSummary, Error>, expected: &str) {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }

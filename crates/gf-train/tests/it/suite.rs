@@ -10,7 +10,7 @@ use gf_train::{
     MaskedBatch, MaskedRow, Optimizer, StepPlan, evaluate, loss_and_gradients, train_step,
 };
 
-/// A few steps on one batch lower its loss; every gradient is finite; evaluation
+/// Workers see the same weights, drawn before or not; a few steps on one batch lower its loss; every gradient is finite; evaluation
 /// agrees with training about the loss where there is no dropout.
 pub fn suite<B: AutodiffBackend>(device: &B::Device) {
     let mut model = config().init_masked_lm::<B>(device).unwrap();
@@ -19,7 +19,11 @@ pub fn suite<B: AutodiffBackend>(device: &B::Device) {
     let n_predicted = batch.n_predicted();
     assert_eq!((n_predicted, batch.n_tokens()), (4, 12));
 
+    let halves = rows().map(|row| MaskedBatch::<B>::new(&[row], 0, device));
+    let plan = StepPlan { learning_rate: 0.0, n_predicted, workers: 2 };
+    let shared = train_step(&mut model, &mut Optimizer::new(0.0, 1.0), &halves, plan).loss;
     let (first, gradients) = loss_and_gradients(&model, &batch, n_predicted);
+    assert!((shared - first).abs() < 1e-4, "two workers: {shared}, one: {first}");
     let mut count = Finite { gradients: &gradients, n_params: 0 };
     model.visit(&mut count);
     assert_eq!(count.n_params, model.num_params(), "a parameter has no gradient");

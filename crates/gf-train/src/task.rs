@@ -1,0 +1,91 @@
+//! What a run works on: rows, their order, their masks; fixed before the first step.
+
+use burn::tensor::backend::Backend;
+use gf_model::EncoderConfig;
+use gf_tokenize::{Dataset, Vocabulary};
+
+use crate::{
+    CheckedConfig, Error, MaskedBatch, MaskedRow, Masking, Schedule, Split,
+    random::{Purpose, stream},
+    sampler::epoch_batches,
+    split,
+};
+
+/// What is fixed before the first step.
+pub(crate) struct Task<'a> {
+    dataset: &'a Dataset,
+    pub(crate) vocabulary: &'a Vocabulary,
+    pub(crate) config: &'a CheckedConfig,
+    pub(crate) encoder: EncoderConfig,
+    masking: Masking,
+    pub(crate) split: Split,
+    pub(crate) schedule: Schedule,
+}
+
+impl<'a> Task<'a> {
+    pub(crate) fn new(dataset: &'a Dataset, config: &'a CheckedConfig) -> Result<Self, Error> {
+        let path = || dataset.path().to_owned();
+        let vocabulary =
+            dataset.vocabulary().ok_or_else(|| Error::NoVocabulary { path: path() })?;
+        let encoder = config.encoder(vocabulary);
+        for row in 0..dataset.len() {
+            encoder.check_row(dataset.tokens(row)).map_err(|source| Error::Row {
+                path: path(),
+                row,
+                source,
+            })?;
+        }
+        let training = config.training();
+        let split = split(dataset.len(), training.eval_fraction, training.seed);
+        if split.train.is_empty() {
+            let held_out = split.held_out.len();
+            return Err(Error::NoRows { path: path(), rows: dataset.len(), held_out });
+        }
+        let schedule = config.schedule(split.train.len());
+        let masking = masking(config, vocabulary);
+        Ok(Self { dataset, vocabulary, config, encoder, masking, split, schedule })
+    }
+
+    /// The rows of every step of an epoch.
+    pub(crate) fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
+        let training = self.config.training();
+        let length = |row| self.dataset.length(row);
+        epoch_batches(&self.split.train, length, training.batch_size, training.seed, epoch)
+    }
+
+    /// Rows after masking, each from its own random stream.
+    pub(crate) fn mask(&self, rows: &[usize], purpose: Purpose, epoch: u64) -> Vec<MaskedRow> {
+        let seed = self.config.training().seed;
+        let mask = |&row: &usize| {
+            let mut rng = stream(seed, purpose, epoch, row as u64);
+            self.masking.mask(self.dataset.tokens(row), &mut rng)
+        };
+        rows.iter().map(mask).collect()
+    }
+
+    /// Masked rows as the batches of one forward pass each; those that predict
+    /// nothing are left out.
+    pub(crate) fn micro_batches<B: Backend>(
+        &self,
+        rows: &[MaskedRow],
+        device: &B::Device,
+    ) -> impl Iterator<Item = MaskedBatch<B>> {
+        rows.chunks(self.config.training().micro_batch_size)
+            .map(|rows| MaskedBatch::new(rows, self.encoder.pad_token_id, device))
+            .filter(|batch| batch.n_predicted() > 0)
+    }
+}
+
+fn masking(config: &CheckedConfig, vocabulary: &Vocabulary) -> Masking {
+    let special = vocabulary.special();
+    let never_selected = match config.training().mask_special_tokens {
+        true => Vec::new(),
+        false => special.named().map(|(_, token)| token.0 as i32).collect(),
+    };
+    Masking {
+        probability: config.training().mask_probability,
+        mask_token: special.mask.0 as i32,
+        vocab_size: vocabulary.len(),
+        never_selected,
+    }
+}
