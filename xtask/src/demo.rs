@@ -19,7 +19,7 @@ const STAGES: [&str; 6] = [
     "tokenize target/demo/corpus --medians target/demo/medians.tsv --max-len 1024 -o target/demo/immune.dataset",
     "pretrain --config examples/data/demo.toml --data target/demo/immune.dataset -o target/demo/pretrain",
     "embed --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/embeddings.csv",
-    "perturb --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/perturb --max-cells 10",
+    "perturb --model target/demo/pretrain/model --data target/demo/immune.dataset -o target/demo/perturb --max-cells 12",
 ];
 const REPORT: &str = "report target/demo -o target/demo/report.html";
 

@@ -54,6 +54,15 @@ pub trait Job {
 }
 
 impl DeviceChoice {
+    /// Batches that keep the device busy: one per thread on the processor, where many
+    /// operations use a single core.
+    pub fn batches_at_once(self) -> usize {
+        match self {
+            Self::Cpu => rayon::current_num_threads(),
+            Self::Wgpu(_) | Self::Cuda(_) => 1,
+        }
+    }
+
     /// Runs a job on the backend of this device.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use burn::tensor::{Tensor, backend::Backend};
 use gf_model::{Encoder, Projection};
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use crate::{CellReader, Embeddings, Error};
 
@@ -36,11 +37,14 @@ pub struct EmbedOptions {
     pub layer: EmbedLayer,
     /// Most tokens in one batch, padding included; a longer cell goes alone.
     pub tokens_per_batch: usize,
+    /// Batches computed at the same time: 1 on a GPU, which one batch fills; one per
+    /// core on a CPU, where many operations use a single core.
+    pub batches_at_once: usize,
 }
 
 impl Default for EmbedOptions {
     fn default() -> Self {
-        Self { layer: EmbedLayer::default(), tokens_per_batch: 8_192 }
+        Self { layer: EmbedLayer::default(), tokens_per_batch: 8_192, batches_at_once: 1 }
     }
 }
 
@@ -73,14 +77,18 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
     let k = options.layer.hidden_state(encoder.n_layers());
     let d_model = encoder.embeddings.layer_norm.gamma.dims()[0];
     let mut values = Array2::zeros((rows.len(), d_model));
-    let mut done = 0;
-    for batch in batches_by_length(&lengths, options.tokens_per_batch) {
+    let cls_rows = |batch: &Vec<usize>| {
         let cells: Vec<&[i32]> = batch.iter().map(|&i| tokens[i]).collect();
-        let states = host_rows(encoder.cls_state(&reader.input(&cells, device), k));
-        for (&i, state) in batch.iter().zip(states.chunks(d_model)) {
+        host_rows(encoder.cls_state(&reader.input(&cells, device), k))
+    };
+    let mut done = 0;
+    let batches = batches_by_length(&lengths, options.tokens_per_batch);
+    for round in batches.chunks(options.batches_at_once.max(1)) {
+        let states: Vec<Vec<f32>> = round.par_iter().map(cls_rows).collect();
+        for (&i, state) in round.iter().flatten().zip(states.concat().chunks(d_model)) {
             values.row_mut(i).assign(&ndarray::aview1(state));
         }
-        done += batch.len();
+        done += round.iter().map(Vec::len).sum::<usize>();
         if progress(Progress { done, total: rows.len() }).is_break() && done < rows.len() {
             return Err(Error::Interrupted { done, total: rows.len() });
         }

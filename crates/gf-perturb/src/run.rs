@@ -6,6 +6,7 @@ use burn::tensor::backend::Backend;
 use gf_embed::{CellReader, EmbedLayer, similarity::cosine};
 use gf_model::{Encoder, Projection};
 use gf_tokenize::TokenId;
+use rayon::prelude::*;
 
 use crate::{
     CellShifts, Error,
@@ -21,11 +22,18 @@ pub struct PerturbOptions {
     pub genes: Option<BTreeSet<TokenId>>,
     /// Most tokens in one batch of variants; at least one variant goes at a time.
     pub tokens_per_batch: usize,
+    /// Batches computed at the same time: 1 on a GPU, one per core on a CPU.
+    pub batches_at_once: usize,
 }
 
 impl Default for PerturbOptions {
     fn default() -> Self {
-        Self { layer: EmbedLayer::default(), genes: None, tokens_per_batch: 4_096 }
+        Self {
+            layer: EmbedLayer::default(),
+            genes: None,
+            tokens_per_batch: 4_096,
+            batches_at_once: 1,
+        }
     }
 }
 
@@ -59,8 +67,16 @@ pub fn run<B: Backend, P: Projection<B>>(
         let n_genes = options.genes.as_ref().map_or(0, BTreeSet::len);
         return Err(Error::NothingToDelete { n_genes, n_cells: rows.len() });
     }
-    let mut deleter = Deleter { encoder, reader, options, device, progress, done: 0, total };
-    rows.iter().map(|&row| deleter.cell(row)).collect()
+    let deleter = Deleter { encoder, reader, options, device };
+    let mut done = 0;
+    let mut report = |n_passes: u64| {
+        done += n_passes;
+        match progress(Progress { done, total }).is_break() && done < total {
+            true => Err(Error::Interrupted { done, total }),
+            false => Ok(()),
+        }
+    };
+    rows.iter().map(|&row| deleter.cell(row, &mut report)).collect()
 }
 
 /// Forward passes that [`run`] makes: one per deletion and one per cell.
@@ -92,60 +108,61 @@ fn positions(tokens: &[i32], reader: &CellReader<'_>, options: &PerturbOptions) 
     gene_positions(tokens, eos).filter(chosen).collect()
 }
 
-/// A run under way.
+/// Takes a number of forward passes done; an error ends the run.
+type Report<'a> = &'a mut dyn FnMut(u64) -> Result<(), Error>;
+
+/// What every cell of a run shares.
 struct Deleter<'a, B: Backend, P> {
     encoder: &'a Encoder<B, P>,
     reader: &'a CellReader<'a>,
     options: &'a PerturbOptions,
     device: &'a B::Device,
-    progress: &'a mut dyn FnMut(Progress) -> ControlFlow<()>,
-    done: u64,
-    total: u64,
 }
 
 impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
-    fn cell(&mut self, row: usize) -> Result<CellShifts, Error> {
+    fn cell(&self, row: usize, report: Report<'_>) -> Result<CellShifts, Error> {
         let tokens = self.reader.tokens(row)?;
         let positions = positions(tokens, self.reader, self.options);
         let genes = positions.iter().map(|&position| TokenId(tokens[position] as u32)).collect();
-        let cosines = self.cosines(tokens, &positions)?;
+        let cosines = self.cosines(tokens, &positions, report)?;
         Ok(CellShifts { row, cell_id: self.reader.dataset().cell_id(row), genes, cosines })
     }
 
-    fn cosines(&mut self, tokens: &[i32], positions: &[usize]) -> Result<Vec<f64>, Error> {
+    fn cosines(
+        &self,
+        tokens: &[i32],
+        positions: &[usize],
+        report: Report<'_>,
+    ) -> Result<Vec<f64>, Error> {
         let mut cosines = Vec::with_capacity(positions.len());
         if positions.is_empty() {
             return Ok(cosines);
         }
-        let original = self.cls_rows(&[tokens.to_vec()])?.concat();
+        let original = self.cls_rows(&[tokens.to_vec()]).concat();
+        report(1)?;
         let variants_per_batch = (self.options.tokens_per_batch / tokens.len()).max(1);
-        for batch in positions.chunks(variants_per_batch) {
+        let batch_cosines = |batch: &[usize]| -> Vec<f64> {
             let variants: Vec<Vec<i32>> =
                 batch.iter().map(|&position| delete(tokens, position)).collect();
-            let states = self.cls_rows(&variants)?;
-            cosines.extend(states.iter().map(|state| cosine(state, &original)));
+            self.cls_rows(&variants).iter().map(|state| cosine(state, &original)).collect()
+        };
+        for round in positions.chunks(variants_per_batch * self.options.batches_at_once.max(1)) {
+            let batches: Vec<Vec<f64>> =
+                round.par_chunks(variants_per_batch).map(batch_cosines).collect();
+            cosines.extend(batches.concat());
+            report(round.len() as u64)?;
         }
         Ok(cosines)
     }
 
     /// The CLS embedding of each variant.
-    fn cls_rows(&mut self, variants: &[Vec<i32>]) -> Result<Vec<Vec<f32>>, Error> {
+    fn cls_rows(&self, variants: &[Vec<i32>]) -> Vec<Vec<f32>> {
         let rows: Vec<&[i32]> = variants.iter().map(Vec::as_slice).collect();
         let input = self.reader.input(&rows, self.device);
         let k = self.options.layer.hidden_state(self.encoder.n_layers());
         let states = self.encoder.cls_state(&input, k);
         let [_, d_model] = states.dims();
         let states: Vec<f32> = states.into_data().iter::<f32>().collect();
-        self.report(variants.len() as u64)?;
-        Ok(states.chunks(d_model).map(<[f32]>::to_vec).collect())
-    }
-
-    fn report(&mut self, n_passes: u64) -> Result<(), Error> {
-        self.done += n_passes;
-        let Self { done, total, .. } = *self;
-        if (self.progress)(Progress { done, total }).is_break() && done < total {
-            return Err(Error::Interrupted { done, total });
-        }
-        Ok(())
+        states.chunks(d_model).map(<[f32]>::to_vec).collect()
     }
 }

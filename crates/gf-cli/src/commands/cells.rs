@@ -9,7 +9,7 @@ use gf_model::{Encoder, EncoderConfig, checkpoint::load_encoder};
 use gf_tokenize::{Dataset, Vocabulary};
 use serde::Serialize;
 
-use crate::{failure::Failure, shell::go_on};
+use crate::{device::DeviceChoice, failure::Failure, shell::go_on};
 
 /// File name of the vocabulary in model and data set folders.
 const VOCABULARY_FILE: &str = "vocabulary.tsv";
@@ -103,9 +103,10 @@ impl CellArgs {
         Ok(load_encoder(Path::new(&self.model), device)?)
     }
 
-    /// How cells are read.
-    pub fn options(&self) -> EmbedOptions {
-        EmbedOptions { layer: self.layer, ..EmbedOptions::default() }
+    /// How cells are read on a device.
+    pub fn options(&self, device: DeviceChoice) -> EmbedOptions {
+        let batches_at_once = device.batches_at_once();
+        EmbedOptions { layer: self.layer, batches_at_once, ..EmbedOptions::default() }
     }
 }
 

@@ -9,7 +9,13 @@ use gf_model::{Encoder, Projection};
 use gf_tokenize::{Dataset, Vocabulary};
 
 use super::cells::{Agreement, CellArgs, Precision};
-use crate::{args::Common, device::Job, failure::Failure, render, shell::Shell};
+use crate::{
+    args::Common,
+    device::{DeviceChoice, Job},
+    failure::Failure,
+    render,
+    shell::Shell,
+};
 
 /// Arguments of `gf embed`.
 #[derive(Debug, Args)]
@@ -27,13 +33,14 @@ pub struct EmbedArgs {
 /// Embeds every cell of the data set, in its order.
 pub fn run(args: &EmbedArgs, common: &Common, shell: &Shell) -> Result<(), Failure> {
     let (dataset, vocabulary) = args.cells.open()?;
-    common.device.run(Embedding { args, dataset, vocabulary, shell })
+    common.device.run(Embedding { args, dataset, vocabulary, device: common.device, shell })
 }
 
 struct Embedding<'a> {
     args: &'a EmbedArgs,
     dataset: Dataset,
     vocabulary: Vocabulary,
+    device: DeviceChoice,
     shell: &'a Shell,
 }
 
@@ -64,7 +71,7 @@ impl Embedding<'_> {
         device: &B::Device,
     ) -> Result<Embeddings, Failure> {
         let rows: Vec<usize> = (0..self.dataset.len()).collect();
-        let options = self.args.cells.options();
+        let options = self.args.cells.options(self.device);
         let mut meter = self.shell.progress("embedding", "cells");
         let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
         match cls_embeddings(encoder, reader, &rows, &options, device, &mut update) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use burn::tensor::backend::Backend;
 use clap::Args;
 use gf_corpus::{Annotation, GeneId, Resolution};
-use gf_embed::{CellReader, Embeddings, cls_embeddings};
+use gf_embed::{CellReader, EmbedOptions, Embeddings, cls_embeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
     CellChoice, CellShifts, PerturbOptions, Progress, choose_cells,
@@ -69,12 +69,9 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
     let seed = common.seed.unwrap_or(DEFAULT_SEED);
     let choice = CellChoice { filters: args.filter.clone(), max_cells: args.max_cells, seed };
     let rows = choose_cells(&dataset, &choice)?;
-    let options = PerturbOptions {
-        layer: args.cells.options().layer,
-        genes: chosen_genes(&args.genes, &vocabulary)?,
-        ..PerturbOptions::default()
-    };
-    common.device.run(Perturbing { args, dataset, vocabulary, rows, options, shell })
+    let reading = args.cells.options(common.device);
+    let genes = chosen_genes(&args.genes, &vocabulary)?;
+    common.device.run(Perturbing { args, dataset, vocabulary, rows, reading, genes, shell })
 }
 
 /// The tokens of `--genes`; `None` for all.
@@ -127,7 +124,8 @@ struct Perturbing<'a> {
     dataset: Dataset,
     vocabulary: Vocabulary,
     rows: Vec<usize>,
-    options: PerturbOptions,
+    reading: EmbedOptions,
+    genes: Option<BTreeSet<TokenId>>,
     shell: &'a Shell,
 }
 
@@ -156,8 +154,7 @@ impl Perturbing<'_> {
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Embeddings, Failure> {
-        let options = self.args.cells.options();
-        Ok(cls_embeddings(encoder, reader, &self.rows, &options, device, &mut unseen)?)
+        Ok(cls_embeddings(encoder, reader, &self.rows, &self.reading, device, &mut unseen)?)
     }
 
     fn delete<B: Backend, P: Projection<B>>(
@@ -166,9 +163,12 @@ impl Perturbing<'_> {
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Vec<CellShifts>, Failure> {
+        let EmbedOptions { layer, batches_at_once, .. } = self.reading;
+        let genes = self.genes.clone();
+        let options = PerturbOptions { layer, genes, batches_at_once, ..PerturbOptions::default() };
         let mut meter = self.shell.progress("deleting genes", "forward passes");
         let mut update = |p: Progress| meter.update(p.done, p.total, "");
-        match gf_perturb::run(encoder, reader, &self.rows, &self.options, device, &mut update) {
+        match gf_perturb::run(encoder, reader, &self.rows, &options, device, &mut update) {
             Err(gf_perturb::Error::Interrupted { done, total }) => {
                 Err(Failure::Interrupted(format!(
                     "after {done} of {total} forward passes; {} was not written",

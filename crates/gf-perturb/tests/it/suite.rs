@@ -71,7 +71,8 @@ fn batches_change_nothing<B: Backend>(
         let hidden = encoder.hidden_state(&reader.input(&[tokens], device), 1);
         hidden.narrow(1, 0, 1).into_data().iter::<f32>().collect()
     };
-    let options = PerturbOptions { tokens_per_batch: 24, ..PerturbOptions::default() };
+    let options =
+        PerturbOptions { tokens_per_batch: 24, batches_at_once: 2, ..PerturbOptions::default() };
     let cells = run(encoder, reader, &[0, 1, 2], &options, device, &mut go_on).unwrap();
     for (row, cell) in cells.iter().enumerate() {
         let tokens = reader.tokens(row).unwrap();
