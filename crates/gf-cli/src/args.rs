@@ -13,9 +13,12 @@ use crate::{commands, device::DeviceChoice};
 ///   gf ingest counts/ -o corpus
 ///   gf medians corpus -o medians.tsv
 ///   gf tokenize corpus --medians medians.tsv -o cells.dataset
-///   gf pretrain --config small.toml --data cells.dataset -o run
-///   gf embed --model run/model --data cells.dataset -o embeddings.csv
-///   gf perturb --model run/model --data cells.dataset -o deletions --max-cells 20
+///   gf pretrain --config small.toml --data cells.dataset -o pretrain
+///   gf embed --model pretrain/model --data cells.dataset -o embeddings.csv
+///   gf perturb --model pretrain/model --data cells.dataset -o perturb --max-cells 20
+///   gf report . -o report.html
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "gf", version, verbatim_doc_comment)]
 pub struct Cli {

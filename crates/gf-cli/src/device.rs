@@ -73,19 +73,37 @@ impl DeviceChoice {
             Self::Cpu => job.run::<Flex>(&FlexDevice),
             #[cfg(feature = "wgpu")]
             Self::Wgpu(index) => {
-                let device = index.map_or(
-                    burn_wgpu::WgpuDevice::DefaultDevice,
-                    burn_wgpu::WgpuDevice::DiscreteGpu,
-                );
-                job.run::<burn_wgpu::Wgpu>(&device)
+                use burn_wgpu::{Wgpu, WgpuDevice};
+                let device = index.map_or(WgpuDevice::DefaultDevice, WgpuDevice::DiscreteGpu);
+                self.check_present::<Wgpu>(&device)?;
+                job.run::<Wgpu>(&device)
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda(index) => job.run::<burn_cuda::Cuda>(&burn_cuda::CudaDevice::new(index)),
+            Self::Cuda(index) => {
+                let device = burn_cuda::CudaDevice::new(index);
+                self.check_present::<burn_cuda::Cuda>(&device)?;
+                job.run::<burn_cuda::Cuda>(&device)
+            }
             #[cfg(not(all(feature = "wgpu", feature = "cuda")))]
             other => Err(Failure::Usage(format!(
                 "this build of gf has no {other}, expected one built with `--features {}`",
                 if matches!(other, Self::Wgpu(_)) { "wgpu" } else { "cuda" }
             ))),
+        }
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl DeviceChoice {
+    /// Makes one number on the device: drivers that are not there panic in Burn.
+    fn check_present<B: Backend>(self, device: &B::Device) -> Result<(), Failure> {
+        use burn::tensor::Tensor;
+        let one = std::panic::AssertUnwindSafe(|| Tensor::<B, 1>::ones([1], device).into_data());
+        match std::panic::catch_unwind(one) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Failure::Error(
+                format!("device {self} cannot be used, expected a GPU with its driver").into(),
+            )),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::NamedTempFile;
+use atomic_write_file::AtomicWriteFile;
 
 /// What a page is made from.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +94,21 @@ pub enum ReportError {
 }
 
 impl ReportInput {
+    /// The parts of a page, by the names of their files in a run folder.
+    pub const PARTS: [&str; 5] =
+        ["corpus", "*.dataset", "pretrain/log.csv", "embeddings.csv", "perturb/ranking.csv"];
+
+    /// Parts that are not there.
+    pub fn missing(&self) -> Vec<&'static str> {
+        let parts = [&self.corpus, &self.dataset, &self.train_log, &self.embeddings, &self.ranking];
+        Self::PARTS
+            .into_iter()
+            .zip(parts)
+            .filter(|(_, part)| part.is_none())
+            .map(|(n, _)| n)
+            .collect()
+    }
+
     /// The files of a run that the other commands wrote into `folder` under the
     /// names that `cargo xtask demo` gives them: `corpus/`, `*.dataset/`,
     /// `pretrain/{log,evaluation}.csv`, `embeddings.csv`, `perturb/ranking.csv`,
@@ -132,20 +147,9 @@ impl ReportInput {
 /// written.
 pub fn write_report(input: &ReportInput, out: &Path) -> Result<(), ReportError> {
     let html = page::render(&load::load(input)?)?;
-    let mut file = beside(out).map_err(io(out))?;
+    let mut file = AtomicWriteFile::open(out).map_err(io(out))?;
     file.write_all(html.as_bytes()).map_err(io(out))?;
-    file.persist(out).map_err(|error| io(out)(error.error))?;
-    Ok(())
-}
-
-/// A temporary file in the folder of `out`, with the permissions of any new file
-/// (those of temporary files let nobody else read).
-fn beside(out: &Path) -> std::io::Result<NamedTempFile> {
-    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder.unwrap_or(Path::new(".")))
+    file.commit().map_err(io(out))
 }
 
 /// The first folder by name that ends in `.dataset`.

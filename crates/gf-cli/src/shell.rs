@@ -1,7 +1,7 @@
 //! What the user sees while a command runs: tables, progress, a JSON summary.
 
 use std::{
-    io::IsTerminal,
+    io::{ErrorKind, IsTerminal, Write},
     ops::ControlFlow,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
@@ -24,8 +24,8 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Also sets the number of threads and catches Ctrl-C: the first asks the
-    /// command to stop, the second ends it.
+    /// Also sets the number of threads and catches Ctrl-C and SIGTERM: the first asks
+    /// the command to stop, the second ends it and may leave a temporary folder.
     pub fn new(common: &Common) -> Self {
         if let Some(threads) = common.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get());
@@ -45,10 +45,15 @@ impl Shell {
     }
 
     /// Prints a line or a table for a person.
-    pub fn say(&self, text: impl std::fmt::Display) {
-        if !self.quiet && !self.json {
-            println!("{text}");
+    ///
+    /// # Errors
+    ///
+    /// Standard output cannot be written.
+    pub fn say(&self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        if self.quiet || self.json {
+            return Ok(());
         }
+        print(&text.to_string())
     }
 
     /// Prints the summary of a command where `--json` asks for it.
@@ -57,10 +62,10 @@ impl Shell {
     ///
     /// The summary cannot be written as JSON.
     pub fn summary(&self, summary: &impl Serialize) -> Result<(), Failure> {
-        if self.json {
-            println!("{}", serde_json::to_string(summary)?);
+        match self.json {
+            true => print(&serde_json::to_string(summary)?),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// A bar on a terminal's standard error, plain lines elsewhere.
@@ -70,8 +75,17 @@ impl Shell {
     }
 }
 
+/// A reader that closed the pipe has seen what it wanted.
+fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::Error(format!("standard output: {error}").into())),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// Whether Ctrl-C was pressed, as the libraries' callbacks want to know it.
-pub fn go_on() -> ControlFlow<()> {
+fn go_on() -> ControlFlow<()> {
     if INTERRUPTED.load(Ordering::Relaxed) {
         ControlFlow::Break(())
     } else {

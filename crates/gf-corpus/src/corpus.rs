@@ -174,22 +174,40 @@ impl Corpus {
                 format!("found {} columns, expected {expected}", arrays.len()),
             ));
         }
-        let cell_ids = texts(path, arrays[0].as_ref())?.into_iter().flatten().collect();
+        let cell_ids: Option<Vec<String>> = texts(path, arrays[0].as_ref())?.into_iter().collect();
+        let cell_ids =
+            cell_ids.ok_or_else(|| broken(path, "found a cell without id".to_owned()))?;
         let (indptr, indices) = lists(path, arrays[3].as_ref())?;
-        let (_, values) = lists(path, arrays[4].as_ref())?;
+        let (count_indptr, values) = lists(path, arrays[4].as_ref())?;
+        if indptr != count_indptr {
+            return Err(broken(path, "found genes and counts of different lengths".to_owned()));
+        }
         let columns = arrays[n_fixed..]
             .iter()
             .map(|array| texts(path, array.as_ref()))
             .collect::<Result<_>>()?;
         let counts = CountMatrix::from_parts(indptr, indices, values, self.genes().len())
             .map_err(|e| broken(path, e.to_string()))?;
+        let totals: Vec<u64> = numbers(path, arrays[2].as_ref())?;
+        check_totals(path, &totals, &counts)?;
         Ok(CellBlock {
             cell_ids,
             sources: numbers(path, arrays[1].as_ref())?,
-            totals: numbers(path, arrays[2].as_ref())?,
+            totals,
             counts,
             columns,
         })
+    }
+}
+
+/// A cell's total covers at least the counts that found a gene.
+fn check_totals(path: &Path, totals: &[u64], counts: &CountMatrix) -> Result<()> {
+    let sums = counts.rows().map(|(_, counts)| counts.iter().map(|&n| u64::from(n)).sum::<u64>());
+    match totals.iter().zip(sums).find(|&(&total, sum)| total < sum.max(1)) {
+        None => Ok(()),
+        Some((total, sum)) => {
+            Err(broken(path, format!("found a cell of total {total}, expected at least {sum}")))
+        }
     }
 }
 
@@ -235,7 +253,12 @@ impl Iterator for Blocks<'_> {
 
 /// Whether a folder is a corpus that may be replaced.
 pub(crate) fn is_corpus(folder: &Path) -> bool {
-    Corpus::open(folder).is_ok()
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    let is_ours =
+        |name: &str| name == MANIFEST || (name.starts_with("shard-") && name.ends_with(".arrow"));
+    let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    let all_ours = names.all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_ours)));
+    all_ours && Corpus::open(folder).is_ok()
 }
 
 /// Hash of a file's bytes, as 16 hexadecimal digits.

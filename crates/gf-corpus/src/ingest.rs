@@ -118,12 +118,13 @@ pub fn ingest(
         }
         Ok(())
     })?;
-    let ledger = Ledger { files: books };
+    let ledger = Ledger { min_protein_coding: options.min_protein_coding, files: books };
     writer.finish(ledger.clone())?;
     Ok(ledger)
 }
 
-fn check_target(out: &Path) -> Result<()> {
+/// Refuses a target that holds anything but an older corpus.
+pub(crate) fn check_target(out: &Path) -> Result<()> {
     let Ok(mut inside) = std::fs::read_dir(out) else {
         let free = !out.exists();
         return free.then_some(()).ok_or_else(|| Error::NotACorpus { path: out.to_owned() });

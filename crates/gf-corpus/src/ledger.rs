@@ -12,6 +12,8 @@ use crate::{annotation::Route, qc::Verdict, source::OtherFeatures};
 /// The account of all files of a corpus, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
+    /// Detected protein-coding genes a cell needed to be kept.
+    pub min_protein_coding: usize,
     /// One entry a file.
     pub files: Vec<FileLedger>,
 }

@@ -101,7 +101,12 @@ impl Medians {
                 None => return Err(lines.unexpected("a gene id and a positive number".to_owned())),
             }
         }
-        Self::new(medians)
+        Self::new(medians).map_err(|error| match error {
+            Error::Length { what, found, expected, .. } => {
+                Error::Length { path: path.to_owned(), what, found, expected }
+            }
+            other => other,
+        })
     }
 
     /// Writes the table; the numbers read back as the same bits.

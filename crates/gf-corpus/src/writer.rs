@@ -20,6 +20,7 @@ use crate::{
     corpus::{CellBlock, FIXED_COLUMNS, FORMAT, MANIFEST, Manifest, Shard, VERSION, hash_file},
     error::{Error, Result},
     gene::Gene,
+    ingest::check_target,
     ledger::Ledger,
 };
 
@@ -111,12 +112,19 @@ impl CorpusWriter {
             .map_err(std::io::Error::from)
             .and_then(|()| file.flush())
             .map_err(Error::io(&path))?;
-        if self.target.exists() {
-            // An empty folder or an older corpus: it leaves with the scratch folder.
-            let old = self.scratch.path().join("old");
-            fs::rename(&self.target, old).map_err(Error::io(&self.target))?;
+        check_target(&self.target)?;
+        // An empty folder or an older corpus: it leaves with the scratch folder.
+        let old = self.scratch.path().join("old");
+        let had_old = self.target.exists();
+        if had_old {
+            fs::rename(&self.target, &old).map_err(Error::io(&self.target))?;
         }
-        fs::rename(&folder, &self.target).map_err(Error::io(&self.target))
+        fs::rename(&folder, &self.target).map_err(|source| {
+            if had_old {
+                let _ = fs::rename(&old, &self.target);
+            }
+            Error::io(&self.target)(source)
+        })
     }
 
     fn start_shard(&self) -> Result<(PathBuf, u64, FileWriter<BufWriter<File>>)> {

@@ -65,7 +65,7 @@ pub enum Error {
         /// The data set.
         path: PathBuf,
     },
-    /// The vocabulary has more tokens than the model.
+    /// The vocabulary has not as many tokens as the model: it is another one.
     #[error("{path}: the vocabulary has {found} tokens, the model has {expected}")]
     VocabularySize {
         /// The data set.
@@ -74,6 +74,26 @@ pub enum Error {
         found: usize,
         /// Tokens of the model.
         expected: usize,
+    },
+    /// The state asked for is the embedding output, whose CLS row has seen no gene.
+    #[error(
+        "the second-to-last state of a model of {n_layers} layer has seen no gene, expected the last state or a deeper model"
+    )]
+    NoContext {
+        /// Layers of the model.
+        n_layers: usize,
+    },
+    /// An embedding is not a number.
+    #[error(
+        "{path}: row {row} (cell {cell_id}): the embedding is not finite, expected finite weights"
+    )]
+    NotFinite {
+        /// The data set.
+        path: PathBuf,
+        /// Row of the data set, 0-based.
+        row: usize,
+        /// The cell's id.
+        cell_id: String,
     },
     /// The caller ended the run.
     #[error("interrupted after {done} of {total} cells")]

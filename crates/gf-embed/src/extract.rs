@@ -21,12 +21,17 @@ pub enum EmbedLayer {
 }
 
 impl EmbedLayer {
-    /// Index of the hidden state among `0..=n_layers`.
-    pub fn hidden_state(self, n_layers: usize) -> usize {
-        match self {
+    /// Index of the hidden state among `1..=n_layers`.
+    ///
+    /// # Errors
+    ///
+    /// It would be 0, the embedding output: its CLS row is the same for every cell.
+    pub fn hidden_state(self, n_layers: usize) -> Result<usize, Error> {
+        let state = match self {
             Self::SecondToLast => n_layers.saturating_sub(1),
             Self::Last => n_layers,
-        }
+        };
+        if state == 0 { Err(Error::NoContext { n_layers }) } else { Ok(state) }
     }
 }
 
@@ -74,7 +79,7 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
 ) -> Result<Embeddings, Error> {
     let tokens = rows.iter().map(|&row| reader.tokens(row)).collect::<Result<Vec<_>, _>>()?;
     let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
-    let k = options.layer.hidden_state(encoder.n_layers());
+    let k = options.layer.hidden_state(encoder.n_layers())?;
     let d_model = encoder.embeddings.layer_norm.gamma.dims()[0];
     let mut values = Array2::zeros((rows.len(), d_model));
     let cls_rows = |batch: &Vec<usize>| {
@@ -92,6 +97,12 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
         if progress(Progress { done, total: rows.len() }).is_break() && done < rows.len() {
             return Err(Error::Interrupted { done, total: rows.len() });
         }
+    }
+    if let Some(place) =
+        values.rows().into_iter().position(|row| !row.iter().all(|x| x.is_finite()))
+    {
+        let (path, row) = (reader.dataset().path().to_owned(), rows[place]);
+        return Err(Error::NotFinite { path, row, cell_id: reader.dataset().cell_id(row) });
     }
     let cell_ids = rows.iter().map(|&row| reader.dataset().cell_id(row)).collect();
     Ok(Embeddings { cell_ids, values })

@@ -24,14 +24,14 @@ impl<'a> CellReader<'a> {
     ///
     /// # Errors
     ///
-    /// The vocabulary has no CLS, or more tokens than the model.
+    /// The vocabulary has no CLS, or not as many tokens as the model.
     pub fn new(
         config: &'a EncoderConfig,
         dataset: &'a Dataset,
         vocabulary: &'a Vocabulary,
     ) -> Result<Self, Error> {
         let path = || dataset.path().to_owned();
-        if vocabulary.len() > config.vocab_size {
+        if vocabulary.len() != config.vocab_size {
             let (found, expected) = (vocabulary.len(), config.vocab_size);
             return Err(Error::VocabularySize { path: path(), found, expected });
         }

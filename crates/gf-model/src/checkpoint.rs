@@ -35,6 +35,7 @@ pub fn load_encoder<B: Backend>(
     let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
     let (bytes, path) = read_weights(folder)?;
     let file = parse(&bytes, &path)?;
+    check_depth(&config, &file)?;
     let is_head = |name: &str| keymap::is_redundant(name) || !name.starts_with("bert.");
     weights::check(&file, &keymap::encoder_tensors(&config), is_head, &path)?;
     let encoder = config.init_encoder(device)?;
@@ -53,6 +54,7 @@ pub fn load_masked_lm<B: Backend>(
     let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
     let (bytes, path) = read_weights(folder)?;
     let file = parse(&bytes, &path)?;
+    check_depth(&config, &file)?;
     weights::check(&file, &keymap::masked_lm_tensors(&config), keymap::is_redundant, &path)?;
     let MaskedLm { encoder, head } = config.init_masked_lm(device)?;
     let encoder = weights::load(encoder, "encoder", &file);
@@ -84,6 +86,18 @@ fn read_weights(folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
     let path = folder.join(WEIGHTS_FILE);
     let bytes = fs::read(&path).map_err(Error::io(&path))?;
     Ok((bytes, path))
+}
+
+/// Each layer has tensors of its own: a configuration of more layers than the file
+/// has tensors is refused before they are listed.
+fn check_depth(config: &EncoderConfig, file: &SafeTensors<'_>) -> Result<(), Error> {
+    let n_tensors = file.len();
+    if config.num_hidden_layers <= n_tensors {
+        return Ok(());
+    }
+    let found = config.num_hidden_layers.to_string();
+    let expected = format!("at most the {n_tensors} tensors of {WEIGHTS_FILE}");
+    Err(Error::Config { key: "num_hidden_layers", found, expected })
 }
 
 fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, Error> {

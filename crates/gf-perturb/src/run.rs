@@ -67,7 +67,8 @@ pub fn run<B: Backend, P: Projection<B>>(
         let n_genes = options.genes.as_ref().map_or(0, BTreeSet::len);
         return Err(Error::NothingToDelete { n_genes, n_cells: rows.len() });
     }
-    let deleter = Deleter { encoder, reader, options, device };
+    let state = options.layer.hidden_state(encoder.n_layers())?;
+    let deleter = Deleter { encoder, reader, options, device, state };
     let mut done = 0;
     let mut report = |n_passes: u64| {
         done += n_passes;
@@ -117,6 +118,8 @@ struct Deleter<'a, B: Backend, P> {
     reader: &'a CellReader<'a>,
     options: &'a PerturbOptions,
     device: &'a B::Device,
+    /// The hidden state whose CLS row is read.
+    state: usize,
 }
 
 impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
@@ -159,8 +162,7 @@ impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
     fn cls_rows(&self, variants: &[Vec<i32>]) -> Vec<Vec<f32>> {
         let rows: Vec<&[i32]> = variants.iter().map(Vec::as_slice).collect();
         let input = self.reader.input(&rows, self.device);
-        let k = self.options.layer.hidden_state(self.encoder.n_layers());
-        let states = self.encoder.cls_state(&input, k);
+        let states = self.encoder.cls_state(&input, self.state);
         let [_, d_model] = states.dims();
         let states: Vec<f32> = states.into_data().iter::<f32>().collect();
         states.chunks(d_model).map(<[f32]>::to_vec).collect()

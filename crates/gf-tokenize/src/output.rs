@@ -41,10 +41,17 @@ impl PendingFolder {
     /// Gives the folder its name; what had it before goes with the temporary folder.
     pub(crate) fn persist(self) -> Result<()> {
         check_target(&self.target, self.replaceable)?;
-        if self.target.exists() {
-            fs::rename(&self.target, self.guard.path().join("old")).map_err(at(&self.target))?;
+        let old = self.guard.path().join("old");
+        let had_old = self.target.exists();
+        if had_old {
+            fs::rename(&self.target, &old).map_err(at(&self.target))?;
         }
-        fs::rename(&self.folder, &self.target).map_err(at(&self.target))?;
+        fs::rename(&self.folder, &self.target).map_err(|source| {
+            if had_old {
+                let _ = fs::rename(&old, &self.target);
+            }
+            at(&self.target)(source)
+        })?;
         let path = self.guard.path().to_owned();
         self.guard.close().map_err(at(&path))
     }

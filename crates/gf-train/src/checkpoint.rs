@@ -72,8 +72,13 @@ fn to_json(state: &TrainerState) -> String {
 }
 
 fn replace(new: &Path, target: &Path, old: &Path) -> io::Result<()> {
-    if target.exists() {
+    let had_old = target.exists();
+    if had_old {
         fs::rename(target, old)?;
     }
-    fs::rename(new, target)
+    fs::rename(new, target).inspect_err(|_| {
+        if had_old {
+            let _ = fs::rename(old, target);
+        }
+    })
 }

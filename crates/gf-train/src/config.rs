@@ -188,7 +188,8 @@ impl CheckedConfig {
     /// Steps and learning rates of a run over `n_rows` rows.
     pub fn schedule(&self, n_rows: usize) -> Schedule {
         let training = &self.training;
-        let all_epochs = training.epochs * n_rows.div_ceil(training.batch_size) as u64;
+        let all_epochs =
+            training.epochs.saturating_mul(n_rows.div_ceil(training.batch_size) as u64);
         let total_steps = training.max_steps.map_or(all_epochs, |max| max.min(all_epochs));
         let ratio = training.warmup_ratio.unwrap_or(WARMUP_RATIO);
         let warmup_steps =
@@ -249,7 +250,7 @@ impl ModelTable {
             hidden_size,
             num_hidden_layers: required("model.num_hidden_layers", self.num_hidden_layers)?,
             num_attention_heads: self.num_attention_heads.unwrap_or(hidden_size / D_HEAD),
-            intermediate_size: self.intermediate_size.unwrap_or(4 * hidden_size),
+            intermediate_size: self.intermediate_size.unwrap_or(hidden_size.saturating_mul(4)),
             ..EncoderConfig::preset(Preset::V2_104M)
         })
     }

@@ -2,11 +2,13 @@
 
 use std::{
     fs,
+    io::Write,
     ops::ControlFlow,
     path::{Path, PathBuf},
     time::Instant,
 };
 
+use atomic_write_file::AtomicWriteFile;
 use burn::{
     module::{AutodiffModule, Module},
     tensor::backend::AutodiffBackend,
@@ -184,7 +186,8 @@ impl<B: AutodiffBackend> Run<B> {
         let batches: Vec<_> = task.micro_batches(&rows, &self.device).collect();
         let plan = StepPlan { learning_rate, n_predicted, workers: task.config.training().workers };
         let report = train_step(&mut self.model, &mut self.optimizer, &batches, plan);
-        if !report.loss.is_finite() {
+        // A finite loss can come with gradients that are not; they are in the weights by now.
+        if !(report.loss.is_finite() && report.grad_norm.is_finite()) {
             return Err(Error::Diverged { step: self.summary.steps, loss: report.loss });
         }
         self.record(&report, learning_rate, begun.elapsed().as_secs_f64())?;
@@ -292,7 +295,7 @@ fn create_run_folder(folder: &Path, config: &PretrainConfig) -> Result<(), Error
     let path = folder.join(CONFIG_FILE);
     let text = toml::to_string(config)
         .map_err(|source| Error::ConfigWrite { path: path.clone(), source: Box::new(source) })?;
-    let beside = folder.join(".config.toml.partial");
-    fs::write(&beside, text).map_err(Error::io(&beside))?;
-    fs::rename(&beside, &path).map_err(Error::io(&path))
+    let mut file = AtomicWriteFile::open(&path).map_err(Error::io(&path))?;
+    file.write_all(text.as_bytes()).map_err(Error::io(&path))?;
+    file.commit().map_err(Error::io(&path))
 }

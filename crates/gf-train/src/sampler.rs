@@ -40,6 +40,7 @@ pub(crate) fn epoch_batches(
 pub fn length_grouped(lengths: &[usize], batch_size: usize, rng: &mut impl Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..lengths.len()).collect();
     order.shuffle(rng);
+    let batch_size = batch_size.clamp(1, lengths.len().max(1));
     let n_batches = (lengths.len() / (4 * batch_size)).clamp(1, MAX_BATCHES_PER_MEGABATCH);
     let megabatch_size = n_batches * batch_size;
     for megabatch in order.chunks_mut(megabatch_size) {

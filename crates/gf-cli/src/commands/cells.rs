@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
-use gf_embed::{EmbedLayer, EmbedOptions, Embeddings, similarity::row_cosines};
-use gf_model::{Encoder, EncoderConfig, checkpoint::load_encoder};
+use gf_embed::{
+    CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
+};
+use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
 use gf_tokenize::{Dataset, Vocabulary};
 use serde::Serialize;
 
-use crate::{device::DeviceChoice, failure::Failure, shell::go_on};
+use crate::{device::DeviceChoice, failure::Failure, shell::Shell};
 
 /// File name of the vocabulary in model and data set folders.
 const VOCABULARY_FILE: &str = "vocabulary.tsv";
@@ -59,9 +61,11 @@ impl CellArgs {
     /// Neither is readable, or the model was trained with another vocabulary.
     pub fn open(&self) -> Result<(Dataset, Vocabulary), Failure> {
         let dataset = Dataset::open(&self.data)?;
-        let vocabulary = match (&self.vocab, dataset.vocabulary()) {
-            (Some(path), _) => Vocabulary::read_tsv(path)?,
-            (None, Some(vocabulary)) => vocabulary.clone(),
+        let given = self.vocab.as_deref().map(Vocabulary::read_tsv).transpose()?;
+        let vocabulary = match (given, dataset.vocabulary()) {
+            (Some(given), Some(own)) => same(given, own, &self.data)?,
+            (Some(given), None) => given,
+            (None, Some(own)) => own.clone(),
             (None, None) => {
                 let data = self.data.display();
                 return Err(Failure::Usage(format!(
@@ -78,17 +82,7 @@ impl CellArgs {
         if !path.is_file() {
             return Ok(());
         }
-        let expected = Vocabulary::read_tsv(&path)?;
-        if expected.content_hash() == vocabulary.content_hash() {
-            return Ok(());
-        }
-        Err(Failure::Usage(format!(
-            "{}: vocabulary {}, expected {}, with which {} was trained",
-            self.vocab.as_deref().unwrap_or(&self.data).display(),
-            vocabulary.content_hash(),
-            expected.content_hash(),
-            self.model.display(),
-        )))
+        same(Vocabulary::read_tsv(&path)?, vocabulary, &self.data).map(drop)
     }
 
     /// Loads the encoder onto a device.
@@ -108,6 +102,20 @@ impl CellArgs {
         let batches_at_once = device.batches_at_once();
         EmbedOptions { layer: self.layer, batches_at_once, ..EmbedOptions::default() }
     }
+}
+
+/// Refuses two vocabularies that differ: tokens would mean other genes.
+fn same(expected: Vocabulary, own: &Vocabulary, data: &Path) -> Result<Vocabulary, Failure> {
+    if expected.content_hash() == own.content_hash() {
+        return Ok(expected);
+    }
+    let describe = |v: &Vocabulary| format!("{} tokens, hash {}", v.len(), v.content_hash());
+    let (found, expected) = (describe(own), describe(&expected));
+    let message = format!(
+        "{}: found a vocabulary of {found}, expected the model's or --vocab, {expected}",
+        data.display()
+    );
+    Err(Failure::Error(message.into()))
 }
 
 /// How closely quantised embeddings follow those in full precision.
@@ -143,7 +151,25 @@ impl std::fmt::Display for Agreement {
     }
 }
 
-/// Progress of embeddings that are computed on the way to something else.
-pub fn unseen(_: gf_embed::Progress) -> std::ops::ControlFlow<()> {
-    go_on()
+/// Embeds rows under a progress bar.
+///
+/// # Errors
+///
+/// As [`cls_embeddings`]; an interruption as such.
+pub fn embed_rows<B: Backend, P: Projection<B>>(
+    encoder: &Encoder<B, P>,
+    reader: &CellReader<'_>,
+    rows: &[usize],
+    options: &EmbedOptions,
+    device: &B::Device,
+    shell: &Shell,
+) -> Result<Embeddings, Failure> {
+    let mut meter = shell.progress("embedding", "cells");
+    let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
+    match cls_embeddings(encoder, reader, rows, options, device, &mut update) {
+        Err(gf_embed::Error::Interrupted { done, total }) => {
+            Err(Failure::Interrupted(format!("after {done} of {total} cells; nothing was written")))
+        }
+        other => Ok(other?),
+    }
 }

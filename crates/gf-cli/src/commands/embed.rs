@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use burn::tensor::backend::Backend;
 use clap::Args;
-use gf_embed::{CellReader, Embeddings, cls_embeddings};
+use gf_embed::{CellReader, Embeddings};
 use gf_model::{Encoder, Projection};
 use gf_tokenize::{Dataset, Vocabulary};
 
-use super::cells::{Agreement, CellArgs, Precision};
+use super::cells::{Agreement, CellArgs, Precision, embed_rows};
 use crate::{
     args::Common,
     device::{DeviceChoice, Job},
     failure::Failure,
+    outputs::claim_file,
     render,
     shell::Shell,
 };
@@ -20,7 +21,7 @@ use crate::{
 /// Arguments of `gf embed`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  gf embed --model run/model --data cells.dataset -o embeddings.csv"
+    after_help = "Example:\n  gf embed --model pretrain/model --data cells.dataset -o embeddings.csv"
 )]
 pub struct EmbedArgs {
     #[command(flatten)]
@@ -32,6 +33,7 @@ pub struct EmbedArgs {
 
 /// Embeds every cell of the data set, in its order.
 pub fn run(args: &EmbedArgs, common: &Common, shell: &Shell) -> Result<(), Failure> {
+    claim_file(&args.output)?;
     let (dataset, vocabulary) = args.cells.open()?;
     common.device.run(Embedding { args, dataset, vocabulary, device: common.device, shell })
 }
@@ -72,26 +74,16 @@ impl Embedding<'_> {
     ) -> Result<Embeddings, Failure> {
         let rows: Vec<usize> = (0..self.dataset.len()).collect();
         let options = self.args.cells.options(self.device);
-        let mut meter = self.shell.progress("embedding", "cells");
-        let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
-        match cls_embeddings(encoder, reader, &rows, &options, device, &mut update) {
-            Err(gf_embed::Error::Interrupted { done, total }) => {
-                Err(Failure::Interrupted(format!(
-                    "after {done} of {total} cells; {} was not written",
-                    self.args.output.display()
-                )))
-            }
-            other => Ok(other?),
-        }
+        embed_rows(encoder, reader, &rows, &options, device, self.shell)
     }
 
     fn report(&self, embeddings: &Embeddings, agreement: Option<Agreement>) -> Result<(), Failure> {
         let (n_cells, d_model) = embeddings.values.dim();
         let output = self.args.output.display();
         self.shell
-            .say(format!("{output}: {} cells × {d_model}", render::thousands(n_cells as u64)));
+            .say(format!("{output}: {} cells × {d_model}", render::thousands(n_cells as u64)))?;
         if let Some(agreement) = agreement {
-            self.shell.say(agreement);
+            self.shell.say(agreement)?;
         }
         self.shell.summary(&serde_json::json!({
             "embeddings": self.args.output, "cells": n_cells, "dimensions": d_model, "agreement": agreement,

@@ -14,7 +14,7 @@ pub struct IngestArgs {
     /// 10x folders (matrix.mtx, genes.tsv or features.tsv, barcodes.tsv; gz or plain) and .h5ad files.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Corpus folder to write.
+    /// Corpus folder to write; an older corpus there is replaced.
     #[arg(short, long, value_name = "CORPUS")]
     output: PathBuf,
     /// Matrix of an .h5ad file: X, raw/X or the name of a layer; by default the one
@@ -42,16 +42,22 @@ pub fn run(args: &IngestArgs, shell: &Shell) -> Result<(), Failure> {
         other => other?,
     };
     for file in &ledger.files {
-        shell.say(render::ledger(file));
+        shell.say(render::ledger(file))?;
     }
     let corpus = Corpus::open(&args.output)?;
+    if corpus.n_cells() == 0 {
+        let output = args.output.display();
+        return Err(Failure::Error(
+            format!("no cell was kept: {output} is an empty corpus").into(),
+        ));
+    }
     shell.say(format!(
         "{}: {} cells, {} genes, {} counts",
         args.output.display(),
         render::thousands(corpus.n_cells() as u64),
         render::thousands(corpus.genes().len() as u64),
         render::thousands(ledger.totals().counts_kept),
-    ));
+    ))?;
     shell.summary(&serde_json::json!({
         "corpus": args.output,
         "cells": corpus.n_cells(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gf_corpus::{Corpus, nonzero_medians};
 
-use crate::{failure::Failure, render, shell::Shell};
+use crate::{failure::Failure, outputs::claim_file, render, shell::Shell};
 
 /// Arguments of `gf medians`.
 #[derive(Debug, Args)]
@@ -23,6 +23,7 @@ pub struct MediansArgs {
 
 /// Computes the medians and says how many genes have one.
 pub fn run(args: &MediansArgs, shell: &Shell) -> Result<(), Failure> {
+    claim_file(&args.output)?;
     let corpus = Corpus::open(&args.corpus)?;
     let mut meter = shell.progress("reading", "cells");
     let result = nonzero_medians(&corpus, &mut |p| meter.update(p.done, p.total, ""));
@@ -39,7 +40,7 @@ pub fn run(args: &MediansArgs, shell: &Shell) -> Result<(), Failure> {
         args.output.display(),
         render::thousands(medians.len() as u64),
         render::thousands(undetected as u64),
-    ));
+    ))?;
     shell.summary(&serde_json::json!({
         "medians": args.output, "genes": medians.len(), "undetected_genes": undetected,
     }))

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use burn::tensor::backend::Backend;
 use clap::Args;
 use gf_corpus::{Annotation, GeneId, Resolution};
-use gf_embed::{CellReader, EmbedOptions, Embeddings, cls_embeddings};
+use gf_embed::{CellReader, EmbedOptions, Embeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
-    CellChoice, CellShifts, PerturbOptions, Progress, choose_cells,
+    CellChoice, CellShifts, GeneEffect, PerturbOptions, Progress, choose_cells,
     output::{write_cell_shifts, write_ranking},
     rank,
 };
@@ -16,9 +16,11 @@ use gf_tokenize::{Dataset, TokenId, Vocabulary};
 
 use super::{
     DEFAULT_SEED,
-    cells::{Agreement, CellArgs, Precision, unseen},
+    cells::{Agreement, CellArgs, Precision, embed_rows},
 };
-use crate::{args::Common, device::Job, failure::Failure, render, shell::Shell};
+use crate::{
+    args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
+};
 
 /// File of the ranked genes in a run folder.
 const RANKING_FILE: &str = "ranking.csv";
@@ -31,7 +33,7 @@ const MIN_PRINTED_DETECTIONS: usize = 3;
 /// Arguments of `gf perturb`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  gf perturb --model run/model --data cells.dataset -o deletions \\\n    \
+    after_help = "Example:\n  gf perturb --model pretrain/model --data cells.dataset -o perturb \\\n    \
     --filter cell_type=cardiomyocyte --max-cells 20\n\n\
     Every gene of each chosen cell is deleted in turn. The effect of a gene is the\n\
     mean over cells of 1 - cosine between the cell's embedding with and without it."
@@ -71,6 +73,7 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
     let rows = choose_cells(&dataset, &choice)?;
     let reading = args.cells.options(common.device);
     let genes = chosen_genes(&args.genes, &vocabulary)?;
+    claim_folder(&args.output, &[RANKING_FILE, CELL_SHIFTS_FILE])?;
     common.device.run(Perturbing { args, dataset, vocabulary, rows, reading, genes, shell })
 }
 
@@ -80,9 +83,8 @@ fn chosen_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<BTreeSet<T
         return Ok(None);
     }
     let listed = match text.strip_prefix('@') {
-        Some(path) => {
-            fs::read_to_string(path).map_err(|e| Failure::Usage(format!("{path}: {e}")))?
-        }
+        Some(path) => fs::read_to_string(path)
+            .map_err(|error| Failure::Error(format!("{path}: {error}").into()))?,
         None => text.to_owned(),
     };
     let names = listed.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty());
@@ -154,7 +156,7 @@ impl Perturbing<'_> {
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Embeddings, Failure> {
-        Ok(cls_embeddings(encoder, reader, &self.rows, &self.reading, device, &mut unseen)?)
+        embed_rows(encoder, reader, &self.rows, &self.reading, device, self.shell)
     }
 
     fn delete<B: Backend, P: Projection<B>>(
@@ -182,7 +184,7 @@ impl Perturbing<'_> {
     fn report(&self, shifts: &[CellShifts], agreement: Option<Agreement>) -> Result<(), Failure> {
         let output = &self.args.output;
         fs::create_dir_all(output)
-            .map_err(|e| Failure::Usage(format!("{}: {e}", output.display())))?;
+            .map_err(|error| Failure::Error(format!("{}: {error}", output.display()).into()))?;
         let annotation = Annotation::shipped()?;
         let symbol = |id: &str| {
             let gene = annotation.gene(id.parse().ok()?)?;
@@ -199,22 +201,33 @@ impl Perturbing<'_> {
             let id = self.vocabulary.name(token).unwrap_or_default();
             symbol(&id).unwrap_or(id)
         };
-        self.shell.say(render::ranking(printed.take(self.args.top), name));
+        self.shell.say(render::ranking(printed.take(self.args.top), name))?;
         self.shell.say(format!(
             "genes detected in at least {detections} of {} cells; all {} genes are in {}",
             self.rows.len(),
             render::thousands(effects.len() as u64),
             output.join(RANKING_FILE).display(),
-        ));
+        ))?;
+        let missing: Vec<String> = self.undetected(&effects).map(name).collect();
+        if !missing.is_empty() {
+            self.shell.say(format!("detected in none of the cells: {}", missing.join(", ")))?;
+        }
         if let Some(agreement) = agreement {
-            self.shell.say(agreement);
+            self.shell.say(agreement)?;
         }
         self.shell.summary(&serde_json::json!({
             "run": output,
             "cells": self.rows.len(),
             "deletions": n_deletions,
             "genes": effects.len(),
+            "undetected_genes": missing,
             "agreement": agreement,
         }))
+    }
+
+    /// Chosen genes that no chosen cell has.
+    fn undetected(&self, effects: &[GeneEffect]) -> impl Iterator<Item = TokenId> {
+        let detected: BTreeSet<TokenId> = effects.iter().map(|effect| effect.gene).collect();
+        self.genes.iter().flatten().copied().filter(move |gene| !detected.contains(gene))
     }
 }

@@ -12,8 +12,15 @@ use crate::{args::Common, device::Job, failure::Failure, render, shell::Shell};
 /// Arguments of `gf pretrain`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  gf pretrain --config small.toml --data cells.dataset -o run\n\n\
-    Ctrl-C leaves a model that loads; the run folder's log.csv has one line per step."
+    after_help = "Example:\n  gf pretrain --config small.toml --data cells.dataset -o pretrain\n\n\
+    Ctrl-C leaves a model that loads; the run folder's log.csv has one line per step.\n\n\
+    Keys of the configuration, all optional:\n  \
+    [model]     preset, or hidden_size, num_hidden_layers, num_attention_heads,\n              \
+    intermediate_size; max_position_embeddings, dropout\n  \
+    [training]  epochs, max_steps, batch_size, micro_batch_size, workers, learning_rate,\n              \
+    schedule, warmup_steps or warmup_ratio, weight_decay, max_grad_norm,\n              \
+    mask_probability, mask_special_tokens, eval_fraction, seed\n\n\
+    examples/data/demo.toml in the repository is one."
 )]
 pub struct PretrainArgs {
     /// Shape of the model and hyper-parameters (TOML).
@@ -57,7 +64,7 @@ impl Job for Pretraining<'_> {
                 meter.update(p.step, p.steps_total, &message)
             },
         )?;
-        self.shell.say(render::pretrained(&summary));
+        self.shell.say(render::pretrained(&summary))?;
         self.shell.summary(&summary)?;
         if summary.interrupted {
             let (steps, total) = (summary.steps, summary.steps_total);

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::{
     failure::Failure,
+    outputs::claim_file,
     report::{ReportInput, write_report},
     shell::Shell,
 };
@@ -33,12 +34,21 @@ pub struct ReportArgs {
 
 /// Writes the page.
 pub fn run(args: &ReportArgs, shell: &Shell) -> Result<(), Failure> {
+    claim_file(&args.output)?;
     let input = ReportInput {
         title: args.title.clone(),
         colour_by: args.colour_by.clone(),
         ..ReportInput::from_run(&args.folder)?
     };
+    let missing = input.missing();
+    if missing.len() == ReportInput::PARTS.len() {
+        let (folder, parts) = (args.folder.display(), missing.join(", "));
+        return Err(Failure::Error(format!("{folder}: found none of {parts}").into()));
+    }
     write_report(&input, &args.output)?;
-    shell.say(args.output.display());
-    shell.summary(&serde_json::json!({ "report": args.output }))
+    if !missing.is_empty() {
+        shell.say(format!("left out, not in the folder: {}", missing.join(", ")))?;
+    }
+    shell.say(args.output.display())?;
+    shell.summary(&serde_json::json!({ "report": args.output, "left_out": missing }))
 }

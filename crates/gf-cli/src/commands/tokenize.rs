@@ -16,7 +16,7 @@ pub struct TokenizeArgs {
     /// Corpus folder.
     #[arg(value_name = "CORPUS")]
     corpus: PathBuf,
-    /// Data set folder to write.
+    /// Data set folder to write; an older one of ours there is replaced.
     #[arg(short, long, value_name = "DATASET")]
     output: PathBuf,
     /// Non-zero medians: TSV, .gz or plain.
@@ -28,7 +28,7 @@ pub struct TokenizeArgs {
     #[arg(long, value_name = "TSV")]
     vocab: Option<PathBuf>,
     /// Longest cell in tokens, <cls> and <eos> included.
-    #[arg(long, default_value_t = 4_096, value_name = "N")]
+    #[arg(long, default_value_t = RankEncoder::MAX_LEN_V2, value_name = "N")]
     max_len: usize,
     /// Columns of the cells' metadata to carry along.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
@@ -56,8 +56,12 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
         }
         other => other?,
     };
-    shell.say(render::tokenized(&report, encoder.vocabulary().len()));
-    shell.say(format!("{}: {} cells", args.output.display(), render::thousands(report.written)));
+    shell.say(render::tokenized(&report, encoder.vocabulary().len()))?;
+    if report.written == 0 {
+        let output = args.output.display();
+        return Err(Failure::Error(format!("no cell was written: {output} is empty").into()));
+    }
+    shell.say(format!("{}: {} cells", args.output.display(), render::thousands(report.written)))?;
     shell.summary(&serde_json::json!({
         "dataset": args.output,
         "vocabulary": encoder.vocabulary().len(),

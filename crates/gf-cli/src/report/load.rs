@@ -44,7 +44,10 @@ fn account(ledger: &Ledger) -> Quality {
     let totals = ledger.totals();
     let cells = totals.cells;
     let dropped = [
-        Count::new("Fewer than 7 detected protein-coding genes", cells.few_protein_coding),
+        Count::new(
+            format!("Fewer than {} detected protein-coding genes", ledger.min_protein_coding),
+            cells.few_protein_coding,
+        ),
         Count::new("No counts at all", cells.empty),
     ];
     Quality {

@@ -46,7 +46,19 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     t(folder, "embed --model nowhere --data cells.dataset -o e.csv", 1, &["nowhere/config.json"]);
     t(folder, &format!("perturb {model} -o p --filter cell_type=B"), 1, &["cell_type"]);
 
-    for left_behind in ["c", "m.tsv", "d", "r", "e.csv", "p"] {
+    fs::create_dir(folder.join("full")).unwrap();
+    fs::write(folder.join("full/notes.txt"), "keep").unwrap();
+    t(folder, &format!("perturb {model} -o full"), 1, &["found notes.txt"]);
+    t(folder, "ingest CELLS -o full", 1, &["full"]);
+    t(folder, "medians corpus -o full", 1, &["full: found a folder"]);
+    t(folder, &format!("embed {model} -o full"), 1, &["full: found a folder"]);
+    t(folder, "report full -o page.html", 1, &["full: found none of corpus"]);
+    fs::write(folder.join("corpus/notes.txt"), "keep").unwrap();
+    t(folder, "ingest CELLS -o corpus", 1, &["corpus"]);
+    assert_eq!(fs::read_to_string(folder.join("corpus/notes.txt")).unwrap(), "keep");
+    t(folder, "ingest CELLS -o none --min-genes 100000", 1, &["no cell was kept"]);
+
+    for left_behind in ["c", "m.tsv", "d", "r", "e.csv", "p", "page.html"] {
         assert!(!folder.join(left_behind).exists(), "{left_behind} was left behind");
     }
 }
@@ -62,5 +74,5 @@ fn a_model_of_another_vocabulary_is_refused() {
     let text = fs::read_to_string(&vocabulary).unwrap();
     fs::write(&vocabulary, text.trim_end().rsplit_once('\n').unwrap().0).unwrap();
     let line = "embed --model pretrain/model --data cells.dataset -o e.csv";
-    t(folder, line, 2, &["cells.dataset", "vocabulary", "pretrain/model was trained"]);
+    t(folder, line, 1, &["cells.dataset: found a vocabulary of", "tokens, hash"]);
 }

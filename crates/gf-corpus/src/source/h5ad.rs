@@ -147,7 +147,8 @@ fn choose(h5: &H5, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
         let (matrix, genes) = open_layer(h5, layer, cells)?;
         match matrix.probe(&Names { cells: &cells.index, genes: &genes }) {
             Ok(()) => return Ok((matrix, genes)),
-            Err(error @ Error::NotCounts { .. }) => refused = refused.or(Some(error)),
+            // The matrix meant for raw counts comes later: its defect is the telling one.
+            Err(error @ Error::NotCounts { .. }) => refused = Some(error),
             Err(error) => return Err(error),
         }
     }

@@ -247,7 +247,8 @@ impl Entries {
             return Err(lines.unexpected(expected.to_owned()));
         }
         while lines.next_line()?.is_some_and(|line| line.starts_with(b"%") || line.is_empty()) {}
-        let size: Vec<Option<u64>> = lines.line.split(|&b| b == b' ').map(digits).collect();
+        let words = lines.line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let size: Vec<Option<u64>> = words.map(digits).collect();
         let [Some(rows), Some(cells), Some(n_declared)] = size[..] else {
             return Err(lines.unexpected("the numbers of rows, columns and entries".to_owned()));
         };

@@ -27,6 +27,7 @@ pub fn suite<B: Backend>(device: &B::Device) {
     progress_can_interrupt(&encoder, &reader, device);
     unfit_rows_are_refused(&reader);
     unfit_vocabularies_are_refused(&dataset, &vocabulary);
+    a_state_without_context_is_refused();
 }
 
 fn vocabulary() -> Vocabulary {
@@ -109,7 +110,17 @@ fn unfit_rows_are_refused(reader: &CellReader<'_>) {
 }
 
 fn unfit_vocabularies_are_refused(dataset: &Dataset, vocabulary: &Vocabulary) {
-    let small = EncoderConfig { vocab_size: 13, ..config() };
-    let error = CellReader::new(&small, dataset, vocabulary).unwrap_err().to_string();
-    assert!(error.ends_with("the vocabulary has 14 tokens, the model has 13"), "{error}");
+    for vocab_size in [13, 15] {
+        let other = EncoderConfig { vocab_size, ..config() };
+        let error = CellReader::new(&other, dataset, vocabulary).unwrap_err().to_string();
+        let expected = format!("the vocabulary has 14 tokens, the model has {vocab_size}");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+}
+
+fn a_state_without_context_is_refused() {
+    assert_eq!(EmbedLayer::SecondToLast.hidden_state(3).unwrap(), 2);
+    assert_eq!(EmbedLayer::Last.hidden_state(1).unwrap(), 1);
+    let error = EmbedLayer::SecondToLast.hidden_state(1).unwrap_err();
+    assert!(matches!(error, Error::NoContext { n_layers: 1 }), "{error}");
 }

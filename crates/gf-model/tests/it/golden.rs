@@ -3,13 +3,16 @@
 
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
-use gf_model::{EncoderInput, checkpoint::load_masked_lm};
+use gf_model::{EncoderConfig, EncoderInput, checkpoint::load_masked_lm};
 use safetensors::SafeTensors;
 
 /// INDEX.md: ten times the difference between f32 and f64 runs of the original.
 const HIDDEN_TOLERANCE: f32 = 5e-5;
 /// INDEX.md, likewise for logits.
 const LOGITS_TOLERANCE: f32 = 2e-4;
+
+/// INDEX.md: the layouts hold the same f32 numbers; 1e-5 covers the order of sums.
+const LAYOUT_TOLERANCE: f32 = 1e-5;
 
 #[test]
 fn tiny_v2_forward() {
@@ -20,30 +23,12 @@ fn tiny_v2_forward() {
     let bytes = std::fs::read(folder.join("tiny_v2_forward.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
 
-    let (ids, shape) = integers(&file, "input_ids");
-    let (mask, _) = integers(&file, "attention_mask");
-    let lengths: Vec<usize> =
-        mask.chunks(shape[1]).map(|row| row.iter().sum::<i64>() as usize).collect();
-    let rows: Vec<Vec<i32>> = ids
-        .chunks(shape[1])
-        .zip(&lengths)
-        .map(|(row, &length)| row[..length].iter().map(|&id| id as i32).collect())
-        .collect();
-    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
-    for row in &rows {
-        config.check_row(row).unwrap();
-    }
-    let input = EncoderInput::<Flex>::from_rows(&rows, config.pad_token_id, &device);
+    let (input, lengths) = input(&file, &config);
 
     for k in 0..=3 {
         let found = model.encoder.hidden_state(&input, k);
         let expected = floats::<3>(&file, &format!("hidden_{k}"), &device);
-        for (row, &length) in lengths.iter().enumerate() {
-            let real = [row..row + 1, 0..length];
-            let (found, expected) =
-                (found.clone().slice(real.clone()), expected.clone().slice(real));
-            check(&format!("hidden_{k} of row {row}"), found, expected, HIDDEN_TOLERANCE);
-        }
+        check_real(&format!("hidden_{k}"), found, expected, &lengths, HIDDEN_TOLERANCE);
     }
 
     let last = model.encoder.hidden_state(&input, 3);
@@ -56,6 +41,61 @@ fn tiny_v2_forward() {
     let found: Tensor<Flex, 1, Int> = model.logits_at(first_16).argmax(1).squeeze_dim(1);
     let found: Vec<i64> = found.into_data().iter::<i64>().collect();
     assert_eq!(found, integers(&file, "logits_first16_argmax").0);
+}
+
+/// The layouts of safetensors checkpoints that hold one micro model
+/// (shared/golden/configs/layouts, INDEX.md A5, seed 808).
+#[test]
+fn checkpoint_layouts() {
+    let Some(golden) = crate::golden_folder() else { return };
+    let folder = golden.join("configs/layouts");
+    let bytes = std::fs::read(folder.join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let t = |layout: &str, expected: &str| {
+        let (config, model) = load_masked_lm::<Flex>(&folder.join(layout), &FlexDevice).unwrap();
+        let (input, lengths) = input(&file, &config);
+        let found = model.encoder.hidden_state(&input, 2);
+        let expected = floats::<3>(&file, expected, &FlexDevice);
+        check_real(layout, found, expected, &lengths, LAYOUT_TOLERANCE);
+    };
+    t("masked_lm", "hidden_2");
+    t("v1_position_ids", "hidden_2");
+    t("safetensors_with_decoder", "hidden_2");
+    t("f16", "f16_weights_f32_compute.hidden_2");
+    t("bf16", "bf16_weights_f32_compute.hidden_2");
+}
+
+/// The rows of `input_ids` that `attention_mask` marks as real, and their lengths.
+fn input(file: &SafeTensors<'_>, config: &EncoderConfig) -> (EncoderInput<Flex>, Vec<usize>) {
+    let (ids, shape) = integers(file, "input_ids");
+    let (mask, _) = integers(file, "attention_mask");
+    let lengths: Vec<usize> =
+        mask.chunks(shape[1]).map(|row| row.iter().sum::<i64>() as usize).collect();
+    let rows: Vec<Vec<i32>> = ids
+        .chunks(shape[1])
+        .zip(&lengths)
+        .map(|(row, &length)| row[..length].iter().map(|&id| id as i32).collect())
+        .collect();
+    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
+    for row in &rows {
+        config.check_row(row).unwrap();
+    }
+    (EncoderInput::from_rows(&rows, config.pad_token_id, &FlexDevice), lengths)
+}
+
+/// Compares the real tokens of each row; padding is undefined.
+fn check_real(
+    what: &str,
+    found: Tensor<Flex, 3>,
+    expected: Tensor<Flex, 3>,
+    lengths: &[usize],
+    tolerance: f32,
+) {
+    for (row, &length) in lengths.iter().enumerate() {
+        let real = [row..row + 1, 0..length];
+        let (found, expected) = (found.clone().slice(real.clone()), expected.clone().slice(real));
+        check(&format!("{what} of row {row}"), found, expected, tolerance);
+    }
 }
 
 fn integers(file: &SafeTensors<'_>, name: &str) -> (Vec<i64>, Vec<usize>) {

@@ -12,8 +12,8 @@ use gf_quant::{
     quantize_int8,
 };
 
-/// Two orders of f32 summation over at most 61 products of magnitude up to 10.
-const ROUNDING: f32 = 1e-3;
+/// Two orders of f32 summation over at most 61 products of magnitude up to 3.
+const ROUNDING: f32 = 1e-4;
 /// Row-wise int8 weights of a small random encoder; a broken code gives below 0.9.
 const LEAST_COSINE: f32 = 0.999;
 

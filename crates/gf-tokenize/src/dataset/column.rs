@@ -274,7 +274,9 @@ impl<'a> Parts<'a> {
     }
 
     fn numbers(&mut self, n_rows: usize, width: usize) -> Result<Span, ArrowFault> {
-        self.buffer(n_rows.saturating_mul(width), width)
+        let n_bytes = n_rows.saturating_mul(width);
+        let span = self.buffer(n_bytes, width)?;
+        Ok(span.start..span.start + n_bytes)
     }
 
     fn offsets(&mut self, n_rows: usize, large: bool) -> Result<Offsets, ArrowFault> {

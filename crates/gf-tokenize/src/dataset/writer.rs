@@ -265,8 +265,14 @@ impl Rows {
     }
 }
 
+/// Whether a folder holds a data set of ours and nothing else.
 fn is_ours(folder: &Path) -> bool {
-    matches!(Manifest::read(folder), Ok(Some(_)))
+    let Ok(mut entries) = std::fs::read_dir(folder) else { return false };
+    let is_known =
+        |name: &str| name.ends_with(".arrow") || name.ends_with(".json") || name.ends_with(".tsv");
+    let all_known = entries
+        .all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(is_known)));
+    all_known && matches!(Manifest::read(folder), Ok(Some(_)))
 }
 
 fn encode_error(path: &Path) -> impl FnOnce(arrow2::error::Error) -> Error {

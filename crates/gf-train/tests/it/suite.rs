@@ -12,6 +12,9 @@ use gf_train::{
 
 /// Workers see the same weights, drawn before or not; a few steps on one batch lower its loss; every gradient is finite; evaluation
 /// agrees with training about the loss where there is no dropout.
+/// The same f32 loss summed in another order; GPU backends differ in their exponentials.
+const ROUNDING: f64 = 1e-4;
+
 pub fn suite<B: AutodiffBackend>(device: &B::Device) {
     let mut model = config().init_masked_lm::<B>(device).unwrap();
     let mut optimizer = Optimizer::new(0.01, 1.0);
@@ -23,14 +26,14 @@ pub fn suite<B: AutodiffBackend>(device: &B::Device) {
     let plan = StepPlan { learning_rate: 0.0, n_predicted, workers: 2 };
     let shared = train_step(&mut model, &mut Optimizer::new(0.0, 1.0), &halves, plan).loss;
     let (first, gradients) = loss_and_gradients(&model, &batch, n_predicted);
-    assert!((shared - first).abs() < 1e-4, "two workers: {shared}, one: {first}");
+    assert!((shared - first).abs() < ROUNDING, "two workers: {shared}, one: {first}");
     let mut count = Finite { gradients: &gradients, n_params: 0 };
     model.visit(&mut count);
     assert_eq!(count.n_params, model.num_params(), "a parameter has no gradient");
 
     let inner = MaskedBatch::<B::InnerBackend>::new(&rows(), 0, device);
     let evaluation = evaluate(&burn::module::AutodiffModule::valid(&model), [inner]).unwrap();
-    assert!((evaluation.loss - first).abs() < 1e-4, "{} is not {first}", evaluation.loss);
+    assert!((evaluation.loss - first).abs() < ROUNDING, "{} is not {first}", evaluation.loss);
 
     let plan = StepPlan { learning_rate: 1e-2, n_predicted, workers: 1 };
     for _ in 0..5 {

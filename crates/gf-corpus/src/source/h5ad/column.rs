@@ -46,7 +46,9 @@ impl Column {
 
     /// Codes with the labels stored under another name.
     pub(super) fn categorical(h5: &H5, codes: &Data, categories: &str) -> Result<Option<Self>> {
-        let Some(labels) = Self::read(h5, categories)? else {
+        // Labels of labels do not exist, and a file that links them to itself has no end.
+        let is_nested = h5.has(&format!("{categories}/categories"));
+        let Some(labels) = (if is_nested { None } else { Self::read(h5, categories)? }) else {
             return Ok(None);
         };
         let labels = (0..labels.len()).map(|i| labels.get(i)).collect();
