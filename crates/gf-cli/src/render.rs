@@ -1,6 +1,6 @@
 //! Results as tables for a terminal.
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use gf_corpus::{FileLedger, Route, Tally};
 use gf_perturb::GeneEffect;
 use gf_tokenize::{TokenId, TokenizeReport};
@@ -19,9 +19,14 @@ pub fn thousands(number: u64) -> String {
     grouped
 }
 
+/// Rules above, below and under the header only.
+const STYLE: TableStyle =
+    TableStyle::new().top_border(RULE).header_separator(RULE).bottom_border(RULE);
+const RULE: LineStyle = LineStyle::none().fill('─').junction('─');
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header);
+    table.load_style(STYLE).set_header(header);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -31,7 +36,7 @@ fn table(header: &[&str]) -> Table {
 /// The account of one ingested file.
 pub fn ledger(file: &FileLedger) -> Table {
     let mut table =
-        table(&[&format!("{} ({})", file.path, file.layer), "cells", "gene rows", "counts"]);
+        table(&[&format!("{} ({})", file.name, file.layer), "cells", "gene rows", "counts"]);
     let cells = &file.cells;
     let mut add = |what: &str, cells: Option<u64>, rows: Option<u64>, counts: Option<u64>| {
         let cell = |n: Option<u64>| n.map(thousands).unwrap_or_default();
