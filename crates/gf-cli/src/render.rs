@@ -82,6 +82,21 @@ pub fn ledger(file: &FileLedger) -> Table {
     table
 }
 
+/// Names of what was left out of a file, as far as the ledger quotes them.
+pub fn left_out(file: &FileLedger) -> impl Iterator<Item = String> {
+    let lines = [
+        ("unknown names", &file.unknown_names, file.unknown.rows),
+        ("ambiguous names", &file.ambiguous_names, file.ambiguous.rows),
+        ("metadata columns not read", &file.unread_columns, file.unread_columns.len() as u64),
+    ];
+    lines.into_iter().filter(|(_, names, _)| !names.is_empty()).map(|(what, names, n)| {
+        let more = n.saturating_sub(names.len() as u64);
+        let and_more =
+            if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };
+        format!("{what}: {}{and_more}", names.join(", "))
+    })
+}
+
 fn route_name(route: Route) -> &'static str {
     match route {
         Route::Ensembl => "Ensembl id",

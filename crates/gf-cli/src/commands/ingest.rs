@@ -43,6 +43,9 @@ pub fn run(args: &IngestArgs, shell: &Shell) -> Result<(), Failure> {
     };
     for file in &ledger.files {
         shell.say(render::ledger(file))?;
+        for line in render::left_out(file) {
+            shell.say(line)?;
+        }
     }
     let corpus = Corpus::open(&args.output)?;
     if corpus.n_cells() == 0 {
