@@ -1,1 +1,1 @@
-//! Benches of the libraries: `cargo bench --profile release -p gf-benches`.
+//! Benches of the libraries: `cargo bench --workspace --bench encoder --bench tokenize`.
