@@ -33,19 +33,19 @@
 //!
 //! This crate knows no tokens and no models.
 
-mod annotation;
-mod corpus;
-mod counts;
-mod error;
 mod gene;
-mod ingest;
-mod ledger;
-mod mapping;
-mod medians;
-mod qc;
+mod annotation;
+mod counts;
 mod source;
-mod tensor;
+mod mapping;
+mod qc;
+mod ledger;
+mod ingest;
 mod writer;
+mod corpus;
+mod medians;
+mod tensor;
+mod error;
 
 pub use annotation::{Annotation, Resolution, Route};
 pub use corpus::{CellBlock, Corpus};

@@ -46,14 +46,18 @@ impl Medians {
     ///
     /// # Errors
     /// [`Error::Length`] if a gene comes twice (the path is empty then).
-    pub fn new(mut medians: Vec<(GeneId, f64)>) -> Result<Self> {
+    pub fn new(medians: Vec<(GeneId, f64)>) -> Result<Self> {
+        Self::sorted(medians, Path::new(""))
+    }
+
+    fn sorted(mut medians: Vec<(GeneId, f64)>, path: &Path) -> Result<Self> {
         medians.sort_by_key(|&(id, _)| id);
         let twice = medians.windows(2).find(|pair| pair[0].0 == pair[1].0);
         match twice {
             None => Ok(Self(medians)),
             Some(pair) => {
                 let what = format!("medians of {}", pair[0].0);
-                Err(Error::Length { path: Default::default(), what, found: 2, expected: 1 })
+                Err(Error::Length { path: path.to_owned(), what, found: 2, expected: 1 })
             }
         }
     }
@@ -101,12 +105,7 @@ impl Medians {
                 None => return Err(lines.unexpected("a gene id and a positive number".to_owned())),
             }
         }
-        Self::new(medians).map_err(|error| match error {
-            Error::Length { what, found, expected, .. } => {
-                Error::Length { path: path.to_owned(), what, found, expected }
-            }
-            other => other,
-        })
+        Self::sorted(medians, path)
     }
 
     /// Writes the table; the numbers read back as the same bits.

@@ -8,7 +8,7 @@ use burn::{
 
 /// A learned affine map of the last axis: `y = x·W + b`.
 ///
-/// The encoder asks nothing else of its eight weight matrices per layer, so that
+/// The encoder asks nothing else of its six weight matrices per layer, so that
 /// dense, quantised and low-rank layers stand in for one another. Threads share it:
 /// batches are independent.
 pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {

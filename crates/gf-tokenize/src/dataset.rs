@@ -19,4 +19,5 @@ mod writer;
 
 pub use manifest::Manifest;
 pub use reader::Dataset;
+pub use schema::VOCABULARY_FILE;
 pub use writer::{DatasetWriter, WriterOptions};

@@ -38,17 +38,17 @@
 
 pub mod rank;
 
-mod batch;
-mod dataset;
-mod error;
-mod output;
-mod sequence;
 mod token;
-mod tokenizer;
 mod vocab;
+mod sequence;
+mod tokenizer;
+mod dataset;
+mod batch;
+mod output;
+mod error;
 
 pub use batch::TokenBatch;
-pub use dataset::{Dataset, DatasetWriter, Manifest, WriterOptions};
+pub use dataset::{Dataset, DatasetWriter, Manifest, VOCABULARY_FILE, WriterOptions};
 pub use error::{ArrowFault, Error, Result};
 pub use rank::{CellCounts, Encoding, GeneColumns, RankEncoder};
 pub use sequence::TokenSequence;

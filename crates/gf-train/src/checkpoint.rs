@@ -7,15 +7,13 @@ use std::{
 
 use burn::tensor::backend::Backend;
 use gf_model::{EncoderConfig, MaskedLm, checkpoint::save_masked_lm};
-use gf_tokenize::Vocabulary;
+use gf_tokenize::{VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
 use crate::{Error, Evaluation};
 
 /// Name of the model folder inside a run folder.
 pub const MODEL_FOLDER: &str = "model";
-/// Name of the vocabulary inside a model folder.
-pub const VOCABULARY_FILE: &str = "vocabulary.tsv";
 /// Name of the file that says how far the training of a model folder has come.
 pub const STATE_FILE: &str = "trainer_state.json";
 

@@ -8,13 +8,10 @@ use gf_embed::{
     CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
 };
 use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
-use gf_tokenize::{Dataset, Vocabulary};
+use gf_tokenize::{Dataset, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
 use crate::{device::DeviceChoice, failure::Failure, shell::Shell};
-
-/// File name of the vocabulary in model and data set folders.
-const VOCABULARY_FILE: &str = "vocabulary.tsv";
 
 /// Arguments that say which model reads which cells.
 #[derive(Debug, Args)]
@@ -94,7 +91,7 @@ impl CellArgs {
         &self,
         device: &B::Device,
     ) -> Result<(EncoderConfig, Encoder<B>), Failure> {
-        Ok(load_encoder(Path::new(&self.model), device)?)
+        Ok(load_encoder(&self.model, device)?)
     }
 
     /// How cells are read on a device.

@@ -15,7 +15,8 @@ pub(super) const LENGTH: &str = "length";
 pub(super) const STATE_FILE: &str = "state.json";
 pub(super) const INFO_FILE: &str = "dataset_info.json";
 pub(super) const DICT_FILE: &str = "dataset_dict.json";
-pub(super) const VOCABULARY_FILE: &str = "vocabulary.tsv";
+/// Name of the vocabulary in a data set folder, and in the folder of a model trained on it.
+pub const VOCABULARY_FILE: &str = "vocabulary.tsv";
 
 /// `state.json`. All seven keys must be there for Python to open the folder.
 #[derive(Serialize)]

@@ -135,7 +135,7 @@ fn an_interrupted_run_leaves_a_model_that_loads() {
     assert_eq!(summary.model, model);
     let (encoder, _) = load_masked_lm::<Inner>(&model, &Default::default()).unwrap();
     assert_eq!(encoder.vocab_size, 34);
-    let vocabulary = Vocabulary::read_tsv(&model.join(checkpoint::VOCABULARY_FILE)).unwrap();
+    let vocabulary = Vocabulary::read_tsv(&model.join(gf_tokenize::VOCABULARY_FILE)).unwrap();
     assert_eq!(Some(&vocabulary), bench.dataset.vocabulary());
     let state = fs::read_to_string(model.join(checkpoint::STATE_FILE)).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
