@@ -36,6 +36,7 @@
 mod gene;
 mod annotation;
 mod counts;
+mod sort;
 mod source;
 mod mapping;
 mod qc;

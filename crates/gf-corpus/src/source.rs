@@ -15,6 +15,8 @@ use crate::{
     error::{Error, Result},
 };
 
+mod hdf5;
+mod turned;
 mod h5ad;
 mod mex;
 

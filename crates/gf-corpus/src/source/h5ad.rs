@@ -11,11 +11,10 @@ use std::{
 };
 
 use self::{
-    file::H5,
     frame::Frame,
     matrix::{Matrix, Names},
 };
-use super::{CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions};
+use super::{CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions, hdf5::H5};
 use crate::{
     error::{Error, Result},
     gene::GeneId,
@@ -23,7 +22,6 @@ use crate::{
 
 mod column;
 mod compound;
-mod file;
 mod frame;
 mod matrix;
 

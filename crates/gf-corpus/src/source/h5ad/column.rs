@@ -2,7 +2,7 @@
 
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
-use super::file::{Data, H5};
+use super::super::hdf5::{Data, H5};
 use crate::error::Result;
 
 /// Values of a column; a missing one reads as `None`.

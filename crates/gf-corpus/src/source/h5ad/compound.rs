@@ -16,8 +16,8 @@ use rust_hdf5::{
 };
 
 use super::{
+    super::hdf5::{Data, H5},
     column::Column,
-    file::{Data, H5},
     frame::Frame,
 };
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use rust_hdf5::DatatypeMessage;
 
-use super::{column::Column, compound, file::H5};
+use super::{super::hdf5::H5, column::Column, compound};
 use crate::error::{Error, Result};
 
 /// Where anndata 0.7 keeps the labels of categorical columns.

@@ -5,9 +5,10 @@
 
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
-use super::{
-    super::{SourceGene, raw_count},
-    file::{Data, H5},
+use super::super::{
+    SourceGene,
+    hdf5::{Data, H5},
+    raw_count,
 };
 use crate::{
     counts::CountMatrix,
