@@ -1,7 +1,9 @@
 //! Results as tables for a terminal.
 
+use std::path::PathBuf;
+
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use gf_corpus::{FileLedger, Route, Tally};
+use gf_corpus::{FileLedger, Ledger, Route, SourceTally, Tally, Verdict};
 use gf_perturb::GeneEffect;
 use gf_tokenize::{TokenId, TokenizeReport};
 use gf_train::PretrainSummary;
@@ -62,23 +64,20 @@ pub fn ledger(file: &FileLedger) -> Table {
     if file.summed_rows > 0 {
         add("  added to another row of their gene", None, Some(file.summed_rows), None);
     }
-    for (reason, n) in
-        [("no counts", cells.empty), ("too few protein-coding genes", cells.few_protein_coding)]
-    {
-        if n > 0 {
-            add(&format!("  dropped: {reason}"), Some(n), None, None);
-        }
+    for (reason, &n) in &cells.dropped {
+        add(&format!("  dropped: {}", dropped(*reason, file)), Some(n), None, None);
     }
     if file.counts_in_dropped_cells > 0 {
         add("  in dropped cells", None, None, Some(file.counts_in_dropped_cells));
+    }
+    if cells.copies > 0 {
+        let counts = Some(file.counts_in_copies);
+        add("  left out: copies of other cells", Some(cells.copies), None, counts);
     }
     for (kind, features) in &file.other_features {
         add(&format!("  not genes: {kind}"), None, Some(features.rows), Some(features.counts));
     }
     add("kept", Some(cells.kept), Some(file.mapped().rows), Some(file.counts_kept));
-    if cells.renamed > 0 {
-        add("  under another id, theirs was taken", Some(cells.renamed), None, None);
-    }
     table
 }
 
@@ -95,6 +94,68 @@ pub fn left_out(file: &FileLedger) -> impl Iterator<Item = String> {
             if more > 0 { format!(" and {} more", thousands(more)) } else { String::new() };
         format!("{what}: {}{and_more}", names.join(", "))
     })
+}
+
+/// Why a cell was dropped.
+pub fn dropped(reason: Verdict, file: &FileLedger) -> String {
+    match (reason, file.droplet_threshold) {
+        (Verdict::EmptyDroplet, Some(n)) => {
+            format!("empty droplet, fewer than {} counts", thousands(n))
+        }
+        (reason, _) => reason_name(reason).to_owned(),
+    }
+}
+
+/// A verdict in words.
+pub fn reason_name(reason: Verdict) -> &'static str {
+    match reason {
+        Verdict::Kept => "kept",
+        Verdict::Empty => "no counts",
+        Verdict::EmptyDroplet => "empty droplet",
+        Verdict::FewProteinCoding => "too few protein-coding genes",
+        Verdict::FewCounts => "too few counts",
+        Verdict::ManyCounts => "too many counts",
+        Verdict::FewGenes => "too few detected genes",
+        Verdict::ManyGenes => "too many detected genes",
+        Verdict::Mitochondrial => "too many mitochondrial counts",
+    }
+}
+
+/// What the ledger says about studies together: copies, studies not read, files passed by.
+pub fn left_out_of_corpus(ledger: &Ledger, skipped: &[PathBuf]) -> Vec<String> {
+    let overlaps = ledger.overlaps.iter().map(|overlap| {
+        let cells = thousands(overlap.cells);
+        match overlap.study == overlap.of {
+            true => format!("{}: {cells} cells are copies of others of the study", overlap.study),
+            false => format!("{}: {cells} cells are copies of cells of {}", overlap.study, overlap.of),
+        }
+    });
+    let superseded = ledger.superseded.iter().map(|study| {
+        let cells = study.n_cells.map_or("unknown".to_owned(), thousands);
+        let superseded = &study.superseded;
+        format!(
+            "{}: not read ({cells} cells), {} offers the same study, {}",
+            superseded.study.id, superseded.by, superseded.doi
+        )
+    });
+    let renamed = ledger.files.iter().filter(|file| file.qualified_ids).map(|file| {
+        format!("{0}: its cells are called {0}:id, an earlier study has one of their ids", file.name)
+    });
+    let skipped = skipped.iter().map(|path| format!("{}: passed by, not a count file by its name", path.display()));
+    overlaps.chain(superseded).chain(renamed).chain(skipped).collect()
+}
+
+/// Total against unique cells of each source database.
+pub fn sources(tallies: &[SourceTally]) -> Table {
+    let header = ["source database", "studies", "not read again", "cells", "unique cells"];
+    let mut table = table(&header);
+    for tally in tallies {
+        let numbers =
+            [tally.studies, tally.superseded_studies, tally.cells, tally.unique_cells];
+        let cells = [tally.source_database.clone()].into_iter().chain(numbers.map(thousands));
+        table.add_row(cells);
+    }
+    table
 }
 
 fn route_name(route: Route) -> &'static str {

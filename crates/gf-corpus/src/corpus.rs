@@ -1,46 +1,29 @@
-//! The corpus on disk: `manifest.json` and shards of sparse counts.
-//!
-//! A shard is an Arrow IPC file that pyarrow and polars open; a row is a cell:
-//! `cell_id` utf8, `source` u32 (place in the ledger's files), `total` u64,
-//! `gene` and `count` lists of u32 (indices into the manifest's genes), then one
-//! nullable utf8 column per metadata column. A shard's hash is checked before
-//! a byte of it is parsed.
+//! A corpus, opened for reading.
 
 use std::{
-    fs::File,
-    io::BufReader,
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
-use arrow2::{
-    array::{Array, ListArray, PrimitiveArray, Utf8Array},
-    chunk::Chunk,
-    io::ipc::read::{FileReader, read_file_metadata},
-    types::NativeType,
-};
-use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
-
 use crate::{
     counts::CountMatrix,
+    duplicates::Copies,
     error::{Error, Result},
     gene::Gene,
+    gene_list,
     ledger::Ledger,
+    shard::{ArrowReader, StudyBlock, broken},
+    store::{MANIFEST, Manifest, StudyManifest, check_version, read_json, study_hash},
+    study::Study,
 };
-
-pub(crate) const FORMAT: &str = "gf-corpus";
-pub(crate) const VERSION: u32 = 1;
-pub(crate) const MANIFEST: &str = "manifest.json";
-/// Columns of a shard before those of the metadata.
-pub(crate) const FIXED_COLUMNS: [&str; 5] = ["cell_id", "source", "total", "gene", "count"];
 
 /// Some consecutive cells of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CellBlock {
     /// One id a cell, unique in the corpus.
     pub cell_ids: Vec<String>,
-    /// Which file of the ledger each cell came from.
-    pub sources: Vec<u32>,
+    /// Which of [`Corpus::studies`] each cell belongs to.
+    pub studies: Vec<u32>,
     /// Counts of all gene rows of the cell, mapped or not: the reference's
     /// `n_counts`.
     pub totals: Vec<u64>,
@@ -50,33 +33,45 @@ pub struct CellBlock {
     pub columns: Vec<Vec<Option<String>>>,
 }
 
-/// What `manifest.json` holds.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Manifest {
-    pub(crate) format: String,
-    pub(crate) version: u32,
-    pub(crate) produced_by: String,
-    pub(crate) content_hash: String,
-    pub(crate) n_cells: u64,
-    pub(crate) n_entries: u64,
-    pub(crate) columns: Vec<String>,
-    pub(crate) shards: Vec<Shard>,
-    pub(crate) ledger: Ledger,
-    pub(crate) genes: Vec<Gene>,
+/// Which cells of a corpus are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Leave out malignant cells and cell lines (the catalogue says which).
+    pub only_normal: bool,
+    /// Leave out studies whose platform is known not to use droplets.
+    pub only_droplets: bool,
 }
 
-/// One shard file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Shard {
-    pub(crate) file: String,
-    pub(crate) n_cells: u64,
-    pub(crate) xxh3: String,
+impl Selection {
+    /// Every cell.
+    pub const ALL: Self = Self { only_normal: false, only_droplets: false };
+    /// What the paper pretrains on: no malignant cells, no cell lines.
+    pub const PRETRAINING: Self = Self { only_normal: true, only_droplets: false };
+    /// What the paper takes medians over: of those, droplet-based studies.
+    pub const MEDIANS: Self = Self { only_normal: true, only_droplets: true };
 }
 
 /// An open corpus.
 pub struct Corpus {
     folder: PathBuf,
     manifest: Manifest,
+    studies: Vec<Study>,
+    parts: Vec<Part>,
+    genes: Vec<Gene>,
+    columns: Vec<String>,
+    copies: Copies,
+}
+
+/// One study's folder, and how its genes and columns are called in the corpus.
+struct Part {
+    folder: PathBuf,
+    manifest: StudyManifest,
+    /// Place of its first cell in the order of all stored cells.
+    start: u64,
+    genes: Vec<u32>,
+    /// For each column of the corpus, its place among the study's.
+    columns: Vec<Option<usize>>,
+    qualifier: Option<String>,
 }
 
 impl Corpus {
@@ -84,25 +79,77 @@ impl Corpus {
     ///
     /// # Errors
     /// [`Error::Corpus`] if the manifest is not one this version reads, or a
-    /// shard is missing.
+    /// part of the folder is missing or is not the one that was written.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_owned();
         let path = folder.join(MANIFEST);
-        let file = File::open(&path).map_err(Error::io(&path))?;
-        let manifest: Manifest = serde_json::from_reader(BufReader::new(file))
-            .map_err(|e| broken(&path, format!("not a corpus manifest: {e}")))?;
-        if (manifest.format.as_str(), manifest.version) != (FORMAT, VERSION) {
-            let (format, version) = (&manifest.format, manifest.version);
-            let reason = format!(
-                "found {format:?} version {version}, expected {FORMAT:?} version {VERSION}"
-            );
-            return Err(broken(&path, reason));
+        let manifest: Manifest = read_json(&path)?;
+        check_version(&path, &manifest.format, manifest.version)?;
+        let mut corpus = Self {
+            studies: manifest.studies.iter().map(|entry| entry.study.clone()).collect(),
+            parts: Vec::new(),
+            genes: Vec::new(),
+            columns: Vec::new(),
+            copies: Copies::default(),
+            folder,
+            manifest,
+        };
+        corpus.open_parts()?;
+        if let Some(stored) = &corpus.manifest.duplicates {
+            corpus.copies = Copies::read(&corpus.folder, stored, corpus.n_stored())?;
         }
-        for shard in &manifest.shards {
-            let path = shard_path(&folder, shard)?;
+        Ok(corpus)
+    }
+
+    fn open_parts(&mut self) -> Result<()> {
+        let mut gene_places = HashMap::new();
+        let mut lists = HashMap::<String, Vec<u32>>::new();
+        for study_idx in 0..self.studies.len() {
+            let mut part = self.open_part(study_idx)?;
+            let list = &part.manifest.genes;
+            if !lists.contains_key(list) {
+                let genes = gene_list::read(&self.folder, list)?;
+                let place = |gene: Gene| {
+                    *gene_places.entry(gene.id).or_insert_with(|| {
+                        self.genes.push(gene);
+                        self.genes.len() as u32 - 1
+                    })
+                };
+                lists.insert(list.clone(), genes.into_iter().map(place).collect());
+            }
+            part.genes = lists[list].clone();
+            for column in &part.manifest.columns {
+                if !self.columns.contains(column) {
+                    self.columns.push(column.clone());
+                }
+            }
+            self.parts.push(part);
+        }
+        for part in &mut self.parts {
+            let place = |column| part.manifest.columns.iter().position(|name| name == column);
+            part.columns = self.columns.iter().map(place).collect();
+        }
+        Ok(())
+    }
+
+    fn open_part(&self, study_idx: usize) -> Result<Part> {
+        let entry = &self.manifest.studies[study_idx];
+        let is_plain = Path::new(&entry.folder).file_name().is_some_and(|n| *n == *entry.folder);
+        let folder = self.folder.join(&entry.folder);
+        if !is_plain || study_hash(&folder)? != entry.xxh3 {
+            let reason = format!("{:?} is not the study that was ingested", entry.folder);
+            return Err(broken(&self.folder.join(MANIFEST), reason));
+        }
+        let manifest = StudyManifest::read(&folder)?;
+        for shard in manifest.shards.iter().chain([&manifest.profiles]) {
+            let path = shard.path(&folder)?;
             std::fs::metadata(&path).map_err(Error::io(&path))?;
         }
-        Ok(Self { folder, manifest })
+        let start = self.parts.last().map_or(0, |part| part.start + part.manifest.n_cells);
+        let book = self.manifest.ledger.files.get(study_idx);
+        let qualifier =
+            book.filter(|book| book.qualified_ids).map(|_| format!("{}:", entry.study.id));
+        Ok(Part { folder, manifest, start, genes: Vec::new(), columns: Vec::new(), qualifier })
     }
 
     /// Its folder.
@@ -114,25 +161,39 @@ impl Corpus {
     /// Its genes, in the order they were first seen.
     #[must_use]
     pub fn genes(&self) -> &[Gene] {
-        &self.manifest.genes
+        &self.genes
     }
 
-    /// Number of cells.
+    /// Its studies, in the order they were given.
+    #[must_use]
+    pub fn studies(&self) -> &[Study] {
+        &self.studies
+    }
+
+    /// Number of cells, copies not counted.
     #[must_use]
     pub fn n_cells(&self) -> usize {
         self.manifest.n_cells as usize
     }
 
-    /// Number of stored counts.
+    /// Number of cells of the studies in a selection, copies not counted;
+    /// malignant cells of a mixed study are in it.
     #[must_use]
-    pub fn n_entries(&self) -> u64 {
-        self.manifest.n_entries
+    pub fn n_cells_in(&self, selection: Selection) -> u64 {
+        let books = self.studies.iter().zip(&self.ledger().files);
+        let selected = books.filter(|(study, _)| self.is_selected(study, selection));
+        selected.map(|(_, book)| book.cells.kept).sum()
+    }
+
+    /// Number of cells on disk, copies included.
+    fn n_stored(&self) -> u64 {
+        self.parts.last().map_or(0, |part| part.start + part.manifest.n_cells)
     }
 
     /// Names of the metadata columns.
     #[must_use]
     pub fn columns(&self) -> &[String] {
-        &self.manifest.columns
+        &self.columns
     }
 
     /// The account of the ingest that made it.
@@ -149,92 +210,106 @@ impl Corpus {
 
     /// All cells in order, in blocks of some hundreds; after an error, nothing.
     pub fn blocks(&self) -> impl Iterator<Item = Result<CellBlock>> + Send + '_ {
-        Blocks { corpus: self, next_shard: 0, open: None, failed: false }
+        self.select(Selection::ALL)
     }
 
-    fn open_shard(&self, shard: &Shard) -> Result<(PathBuf, FileReader<BufReader<File>>)> {
-        let path = shard_path(&self.folder, shard)?;
-        let found = hash_file(&path)?;
-        if found != shard.xxh3 {
-            let reason = format!("found content {found}, expected {}", shard.xxh3);
-            return Err(broken(&path, reason));
-        }
-        let mut file = BufReader::new(File::open(&path).map_err(Error::io(&path))?);
-        let metadata = read_file_metadata(&mut file).map_err(|e| broken(&path, e.to_string()))?;
-        Ok((path, FileReader::new(file, metadata, None, None)))
+    /// The cells of a selection in order; after an error, nothing.
+    pub fn select(
+        &self,
+        selection: Selection,
+    ) -> impl Iterator<Item = Result<CellBlock>> + Send + '_ {
+        Blocks { corpus: self, selection, at: Place::default(), open: None, failed: false }
     }
 
-    fn block(&self, path: &Path, chunk: &Chunk<Box<dyn Array>>) -> Result<CellBlock> {
-        let arrays = chunk.arrays();
-        let n_fixed = FIXED_COLUMNS.len();
-        let expected = n_fixed + self.columns().len();
-        if arrays.len() != expected {
-            return Err(broken(
-                path,
-                format!("found {} columns, expected {expected}", arrays.len()),
-            ));
-        }
-        let cell_ids: Option<Vec<String>> = texts(path, arrays[0].as_ref())?.into_iter().collect();
-        let cell_ids =
-            cell_ids.ok_or_else(|| broken(path, "found a cell without id".to_owned()))?;
-        let (indptr, indices) = lists(path, arrays[3].as_ref())?;
-        let (count_indptr, values) = lists(path, arrays[4].as_ref())?;
-        if indptr != count_indptr {
-            return Err(broken(path, "found genes and counts of different lengths".to_owned()));
-        }
-        let columns = arrays[n_fixed..]
-            .iter()
-            .map(|array| texts(path, array.as_ref()))
-            .collect::<Result<_>>()?;
-        let counts = CountMatrix::from_parts(indptr, indices, values, self.genes().len())
-            .map_err(|e| broken(path, e.to_string()))?;
-        let totals: Vec<u64> = numbers(path, arrays[2].as_ref())?;
-        check_totals(path, &totals, &counts)?;
+    /// A study's cells as those of the corpus, without copies and without
+    /// those the selection leaves out.
+    fn block(&self, at: Place, block: StudyBlock, selection: Selection) -> Result<CellBlock> {
+        let (part, study) = (&self.parts[at.study], &self.studies[at.study]);
+        let kept: Vec<bool> = (0..block.cell_ids.len())
+            .map(|cell| {
+                let is_copy = self.copies.contains(part.start + at.row + cell as u64);
+                let column = |name: &str| {
+                    let place = part.manifest.columns.iter().position(|column| column == name)?;
+                    block.columns[place][cell].as_deref()
+                };
+                !is_copy && !(selection.only_normal && study.malignant.is_cell_malignant(column))
+            })
+            .collect();
+        let block = if kept.contains(&false) { block.retain(&kept) } else { block };
+        let qualified = |id: String| match &part.qualifier {
+            Some(qualifier) => format!("{qualifier}{id}"),
+            None => id,
+        };
+        let n_cells = block.cell_ids.len();
+        let mut columns = block.columns;
+        let column = |place: &Option<usize>| match place {
+            Some(place) => std::mem::take(&mut columns[*place]),
+            None => vec![None; n_cells],
+        };
         Ok(CellBlock {
-            cell_ids,
-            sources: numbers(path, arrays[1].as_ref())?,
-            totals,
-            counts,
-            columns,
+            columns: part.columns.iter().map(column).collect(),
+            cell_ids: block.cell_ids.into_iter().map(qualified).collect(),
+            studies: vec![at.study as u32; n_cells],
+            totals: block.totals,
+            counts: block.counts.with_genes(&part.genes, self.genes.len())?,
         })
     }
-}
 
-/// A cell's total covers at least the counts that found a gene.
-fn check_totals(path: &Path, totals: &[u64], counts: &CountMatrix) -> Result<()> {
-    let sums = counts.rows().map(|(_, counts)| counts.iter().map(|&n| u64::from(n)).sum::<u64>());
-    match totals.iter().zip(sums).find(|&(&total, sum)| total < sum.max(1)) {
-        None => Ok(()),
-        Some((total, sum)) => {
-            Err(broken(path, format!("found a cell of total {total}, expected at least {sum}")))
-        }
+    fn is_selected(&self, study: &Study, selection: Selection) -> bool {
+        let is_normal = !study.cell_line && !study.malignant.is_whole_study();
+        let is_droplet = study.droplet != Some(false);
+        (is_normal || !selection.only_normal) && (is_droplet || !selection.only_droplets)
     }
 }
 
-/// The state of [`Corpus::blocks`].
+/// Where a reader is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    study: usize,
+    shard: usize,
+    /// Row within the study.
+    row: u64,
+}
+
+/// The state of [`Corpus::select`].
 struct Blocks<'a> {
     corpus: &'a Corpus,
-    next_shard: usize,
-    open: Option<(PathBuf, FileReader<BufReader<File>>)>,
+    selection: Selection,
+    at: Place,
+    open: Option<ArrowReader>,
     failed: bool,
 }
 
 impl Blocks<'_> {
     fn advance(&mut self) -> Result<Option<CellBlock>> {
-        loop {
-            if let Some((path, reader)) = &mut self.open {
-                match reader.next() {
-                    Some(Ok(chunk)) => return self.corpus.block(path, &chunk).map(Some),
-                    Some(Err(error)) => return Err(broken(path, error.to_string())),
-                    None => self.open = None,
-                }
+        let corpus = self.corpus;
+        while let Some(part) = corpus.parts.get(self.at.study) {
+            if !corpus.is_selected(&corpus.studies[self.at.study], self.selection) {
+                self.at = Place { study: self.at.study + 1, ..Place::default() };
+                continue;
             }
-            let Some(shard) = self.corpus.manifest.shards.get(self.next_shard) else {
-                return Ok(None);
+            if self.open.is_none() {
+                let Some(shard) = part.manifest.shards.get(self.at.shard) else {
+                    self.at = Place { study: self.at.study + 1, ..Place::default() };
+                    continue;
+                };
+                self.open = Some(shard.open(&part.folder)?);
+                self.at.shard += 1;
+            }
+            let Some(reader) = &mut self.open else { continue };
+            let Some(block) = reader.next_block(part.genes.len(), part.manifest.columns.len())?
+            else {
+                self.open = None;
+                continue;
             };
-            self.next_shard += 1;
-            self.open = Some(self.corpus.open_shard(shard)?);
+            let at = self.at;
+            self.at.row += block.cell_ids.len() as u64;
+            let block = corpus.block(at, block, self.selection)?;
+            if !block.cell_ids.is_empty() {
+                return Ok(Some(block));
+            }
         }
+        Ok(None)
     }
 }
 
@@ -249,59 +324,4 @@ impl Iterator for Blocks<'_> {
         self.failed = next.is_err();
         next.transpose()
     }
-}
-
-/// Whether a folder is a corpus that may be replaced.
-pub(crate) fn is_corpus(folder: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(folder) else { return false };
-    let is_ours =
-        |name: &str| name == MANIFEST || (name.starts_with("shard-") && name.ends_with(".arrow"));
-    let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let all_ours = names.all(|name| name.is_ok_and(|name| name.to_str().is_some_and(is_ours)));
-    all_ours && Corpus::open(folder).is_ok()
-}
-
-/// Hash of a file's bytes, as 16 hexadecimal digits.
-pub(crate) fn hash_file(path: &Path) -> Result<String> {
-    let mut hasher = Xxh3::new();
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer).map_err(Error::io(path))? {
-            0 => return Ok(format!("{:016x}", hasher.digest())),
-            n_bytes => hasher.update(&buffer[..n_bytes]),
-        }
-    }
-}
-
-fn shard_path(folder: &Path, shard: &Shard) -> Result<PathBuf> {
-    let plain = Path::new(&shard.file).file_name().is_some_and(|name| name == shard.file.as_str());
-    let path = folder.join(MANIFEST);
-    let named = || broken(&path, format!("{:?} is not the name of a shard", shard.file));
-    plain.then(|| folder.join(&shard.file)).ok_or_else(named)
-}
-
-fn broken(path: &Path, reason: String) -> Error {
-    Error::Corpus { path: path.to_owned(), reason }
-}
-
-fn downcast<'a, A: 'static>(path: &Path, array: &'a dyn Array) -> Result<&'a A> {
-    let found = array.data_type();
-    let typed = array.as_any().downcast_ref();
-    typed.ok_or_else(|| broken(path, format!("found a column of {found:?}, expected another type")))
-}
-
-fn texts(path: &Path, array: &dyn Array) -> Result<Vec<Option<String>>> {
-    let texts = downcast::<Utf8Array<i32>>(path, array)?;
-    Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
-}
-
-fn numbers<T: NativeType>(path: &Path, array: &dyn Array) -> Result<Vec<T>> {
-    Ok(downcast::<PrimitiveArray<T>>(path, array)?.values().to_vec())
-}
-
-fn lists(path: &Path, array: &dyn Array) -> Result<(Vec<usize>, Vec<u32>)> {
-    let lists = downcast::<ListArray<i32>>(path, array)?;
-    let offsets = lists.offsets().iter().map(|&offset| offset as usize).collect();
-    Ok((offsets, numbers(path, lists.values().as_ref())?))
 }

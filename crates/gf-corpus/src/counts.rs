@@ -106,6 +106,34 @@ impl CountMatrix {
         self.values.extend_from_slice(&other.values);
     }
 
+    /// The cells for which `kept` is true.
+    pub(crate) fn retain(&self, kept: &[bool]) -> Self {
+        let mut some = Self::new(self.n_genes);
+        for ((genes, counts), _) in self.rows().zip(kept).filter(|(_, kept)| **kept) {
+            some.indices.extend_from_slice(genes);
+            some.values.extend_from_slice(counts);
+            some.indptr.push(some.indices.len());
+        }
+        some
+    }
+
+    /// The same cells with gene `i` called `places[i]`, over `n_genes` genes.
+    ///
+    /// # Errors
+    /// [`Error::Counts`] if a place is out of range.
+    pub(crate) fn with_genes(self, places: &[u32], n_genes: usize) -> Result<Self> {
+        let is_same = places.iter().enumerate().all(|(gene, &place)| gene == place as usize);
+        if is_same {
+            return Ok(Self { n_genes, ..self });
+        }
+        let mut renamed = Self::new(n_genes);
+        for (genes, counts) in self.rows() {
+            let genes = genes.iter().map(|&gene| places[gene as usize]);
+            renamed.push_row(genes.zip(counts.iter().copied()).collect())?;
+        }
+        Ok(renamed)
+    }
+
     /// Number of cells.
     #[must_use]
     pub fn n_cells(&self) -> usize {

@@ -177,6 +177,44 @@ pub enum Error {
     /// Nothing was given to read.
     #[error("found no input, expected at least one file or folder")]
     NoInput,
+    /// Two cells of one file have the same id.
+    #[error(
+        "{path}: cells {first} and {second} (counted from 0) are both called {cell:?}, \
+         expected each id once",
+        path = path.display()
+    )]
+    DuplicateCell {
+        /// The file.
+        path: PathBuf,
+        /// The id.
+        cell: String,
+        /// 0-based place of the first.
+        first: u64,
+        /// 0-based place of the second.
+        second: u64,
+    },
+    /// A study to be added has the id of another one.
+    #[error("study {id}: {path} has the id of {taken_by}, expected another id", path = path.display(), taken_by = taken_by.display())]
+    StudyIdTaken {
+        /// The id.
+        id: String,
+        /// The new study's file.
+        path: PathBuf,
+        /// The file of the study that has the id.
+        taken_by: PathBuf,
+    },
+    /// Another process writes to the corpus.
+    #[error("{path}: another ingest is writing to this corpus", path = path.display())]
+    Busy {
+        /// The corpus folder.
+        path: PathBuf,
+    },
+    /// A median sketch is full.
+    #[error("more than 4294967295 values near {bin} CP10k, expected fewer")]
+    Sketch {
+        /// The middle of the bin.
+        bin: f64,
+    },
     /// The target of an ingest exists and is not a corpus.
     #[error("{path}: exists and is not a corpus, so it is not overwritten", path = path.display())]
     NotACorpus {

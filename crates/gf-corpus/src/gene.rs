@@ -124,6 +124,28 @@ impl Biotype {
         }
     }
 
+    /// Every kind.
+    const ALL: [Self; 5] =
+        [Self::ProteinCoding, Self::MiRna, Self::LncRna, Self::Other, Self::Unlisted];
+
+    /// Its name in tables of this crate.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ProteinCoding => "protein_coding",
+            Self::MiRna => "miRNA",
+            Self::LncRna => "lncRNA",
+            Self::Other => "other",
+            Self::Unlisted => "unlisted",
+        }
+    }
+
+    /// The kind of such a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|biotype| biotype.name() == name)
+    }
+
     /// Whether the paper's cell filter counts it.
     #[must_use]
     pub fn is_protein_coding(self) -> bool {

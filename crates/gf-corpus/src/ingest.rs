@@ -1,65 +1,65 @@
-//! The one pipeline: files of counts in, a corpus folder out.
+//! The one pipeline: a catalogue of files in, a corpus folder out.
 //!
-//! Each file is opened twice: once to learn its genes and columns, so that
-//! the corpus knows all of them before the first cell, and once to stream its
-//! cells. One thread reads, the others map rows to genes and filter cells;
-//! the order of files and cells is kept, so the bytes written do not depend
-//! on the number of threads. Memory holds a few blocks of cells, the index
-//! tables of one file and 16 bytes per cell kept.
+//! Study by study: one thread reads blocks of cells, the others map rows to
+//! genes and judge the cells; the order of files and cells is kept, so the
+//! bytes written do not depend on the number of threads. A study that is
+//! already in the folder, read from the same file in the same way, is not read
+//! again: that is how an interrupted ingest resumes and how a corpus grows.
+//! Memory holds a few blocks of cells and the gene rows of one file.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::Path,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
 };
 
 use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    corpus::{CellBlock, is_corpus},
+    OtherFeatures,
+    catalogue::{Catalogue, CrossReference},
+    commit::commit,
     counts::CountMatrix,
+    droplets::{CellRanger22, Threshold},
     error::{Error, Result},
-    ledger::{FileLedger, Ledger},
+    gene::Gene,
+    gene_map::GeneMap,
+    ids::IdCheck,
+    ledger::{FileLedger, Ledger, SupersededStudy},
     mapping::{Fate, GeneIndex, map_rows},
-    qc::{CellFilter, MIN_PROTEIN_CODING, Verdict},
+    profile::{Profile, Profiler},
+    qc::{CellFilter, QcOptions, Verdict},
+    shard::StudyBlock,
     source::{CountSource, SourceBlock, SourceGene, SourceOptions, open_source},
-    writer::CorpusWriter,
+    stamp::key,
+    store::{Store, StudyEntry, study_hash},
+    study::Study,
 };
 
 /// Cells read and written at a time.
-const BLOCK_CELLS: usize = 512;
+pub(crate) const BLOCK_CELLS: usize = 512;
 /// Blocks that may wait between the reader and the rest.
 const QUEUE: usize = 2;
 /// How many ambiguous or unknown names the ledger quotes.
 const QUOTED_NAMES: usize = 10;
-/// Folder names that say nothing about the sample.
-const GENERIC_FOLDERS: [&str; 9] = [
-    "filtered_feature_bc_matrix",
-    "raw_feature_bc_matrix",
-    "filtered_gene_bc_matrices",
-    "raw_gene_bc_matrices",
-    "outs",
-    "hg19",
-    "hg38",
-    "GRCh37",
-    "GRCh38",
-];
 
 /// How to ingest.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct IngestOptions {
-    /// How to read the files.
+    /// How to read the files; a study's own layer comes first.
     pub source: SourceOptions,
-    /// Detected protein-coding genes a cell needs to be kept.
-    pub min_protein_coding: usize,
-}
-
-impl Default for IngestOptions {
-    fn default() -> Self {
-        Self { source: SourceOptions::default(), min_protein_coding: MIN_PROTEIN_CODING }
-    }
+    /// Which names stand for which genes.
+    pub genes: GeneMap,
+    /// What a cell needs to be kept.
+    pub qc: QcOptions,
+    /// Calls cells among the droplets of unfiltered matrices. A study's own
+    /// number of expected cells comes first.
+    pub droplets: Option<CellRanger22>,
+    /// Leave copies of cells in the corpus; they are reported all the same.
+    pub keep_copies: bool,
+    /// Keep the studies of the corpus that is there, and add to them.
+    pub append: bool,
 }
 
 /// How far a long call has come, in cells.
@@ -71,139 +71,176 @@ pub struct Progress {
     pub total: u64,
 }
 
-/// Reads files and folders in order and writes the corpus folder `out`.
+/// What [`ingest`] calls with the study it reads and how far it has come.
+pub type StudyProgress<'a> = dyn FnMut(&Study, Progress) -> ControlFlow<()> + 'a;
+
+/// Reads the studies of a catalogue in order into the corpus folder `out`.
 ///
-/// A cell keeps its id (barcode) unless an earlier cell of the corpus has it:
-/// then it becomes `NAME:id`, `NAME` being the file's name without its
-/// extension (for a MEX folder, the nearest folder with a telling name), and
-/// if that is taken too, `NAME:id#2`, `NAME:id#3` and so on. The ledger counts
-/// the renamed cells.
+/// Studies that several databases offer are read once, and copies of cells are
+/// left out; the ledger says which. A cell keeps its id (barcode) unless an
+/// earlier study has one of the study's ids: then all its cells are called
+/// `STUDY:id`.
 ///
-/// `out` appears whole or not at all; an existing corpus there is replaced,
-/// anything else is left alone. `progress` may stop the work.
+/// The corpus at `out` changes at one moment, at the end. Until then the studies
+/// that are done lie beside it, and the same call finishes the work of one that
+/// was interrupted. `progress` may stop it.
 ///
 /// # Errors
 /// What is wrong with the first file that cannot be read, [`Error::NotACorpus`]
 /// for a target that must not be overwritten, [`Error::Cancelled`].
 pub fn ingest(
-    inputs: &[PathBuf],
+    catalogue: &Catalogue,
     out: &Path,
     options: &IngestOptions,
-    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    progress: &mut StudyProgress,
 ) -> Result<Ledger> {
-    check_target(out)?;
-    let (plans, genes, columns) = plan(inputs, &options.source)?;
-    let filter = CellFilter::new(&genes, options.min_protein_coding);
-    let total = plans.iter().map(|plan| plan.n_cells as u64).sum();
-    let mut writer = CorpusWriter::create(out, genes, columns)?;
-    let mut books: Vec<FileLedger> = plans.iter().map(|plan| plan.ledger.clone()).collect();
-    let mut ids = CellIds::default();
-    let mut done = 0;
-    std::thread::scope(|scope| {
-        let (sender, receiver): (_, Receiver<Result<Message>>) = sync_channel(QUEUE);
-        let (plans, source) = (&plans, &options.source);
-        scope.spawn(move || read_all(plans, source, &sender));
-        for message in receiver {
-            match message? {
-                Message::Block(file_idx, block) => {
-                    done += block.cell_ids.len() as u64;
-                    let context = (&plans[file_idx], &filter, file_idx as u32);
-                    writer.write(&process(block, context, &mut books[file_idx], &mut ids)?)?;
-                    if progress(Progress { done, total }).is_break() {
-                        return Err(Error::Cancelled);
-                    }
-                }
-                Message::End(file_idx, other) => books[file_idx].other_features = other,
-            }
-        }
-        Ok(())
-    })?;
-    let ledger = Ledger { min_protein_coding: options.min_protein_coding, files: books };
-    writer.finish(ledger.clone())?;
-    Ok(ledger)
+    let CrossReference { kept: studies, superseded } = catalogue.clone().cross_reference();
+    if studies.is_empty() {
+        return Err(Error::NoInput);
+    }
+    let store = Store::open(out)?;
+    let mut entries = if options.append { store.entries()? } else { Vec::new() };
+    let done = store.studies()?;
+    for study in studies {
+        let key = key(&study, options)?;
+        let folder = match done.get(&key) {
+            Some(folder) => folder.clone(),
+            None => read_study(&study, key, &store, options, progress)?,
+        };
+        let xxh3 = study_hash(&store.folder().join(&folder))?;
+        enter(&mut entries, StudyEntry { folder, xxh3, study })?;
+    }
+    let superseded = superseded.into_iter().map(|superseded| {
+        let n_cells = open(&superseded.study, options).map(|source| source.n_cells() as u64);
+        SupersededStudy { n_cells: n_cells.ok(), superseded }
+    });
+    commit(&store, entries, superseded.collect(), options)
 }
 
-/// Refuses a target that holds anything but an older corpus.
-pub(crate) fn check_target(out: &Path) -> Result<()> {
-    let Ok(mut inside) = std::fs::read_dir(out) else {
-        let free = !out.exists();
-        return free.then_some(()).ok_or_else(|| Error::NotACorpus { path: out.to_owned() });
-    };
-    if inside.next().is_none() || is_corpus(out) {
-        return Ok(());
+/// Adds a study, in the place of an older state of itself.
+fn enter(entries: &mut Vec<StudyEntry>, new: StudyEntry) -> Result<()> {
+    match entries.iter_mut().find(|entry| entry.study.id == new.study.id) {
+        None => entries.push(new),
+        Some(old) if old.study.path == new.study.path => *old = new,
+        Some(old) => {
+            return Err(Error::StudyIdTaken {
+                id: new.study.id,
+                path: new.study.path,
+                taken_by: old.study.path.clone(),
+            });
+        }
     }
-    Err(Error::NotACorpus { path: out.to_owned() })
+    Ok(())
+}
+
+fn open(study: &Study, options: &IngestOptions) -> Result<Box<dyn CountSource>> {
+    let layer = study.layer.clone().or_else(|| options.source.layer.clone());
+    open_source(&study.path, &SourceOptions { layer })
 }
 
 /// What is known about a file before its cells are read.
 struct Plan {
-    path: PathBuf,
-    n_cells: usize,
-    /// Fate of each gene row, and its gene in the corpus where it has one.
+    /// Fate of each gene row, and its gene in the study where it has one.
     fates: Vec<Fate>,
-    genes: Vec<u32>,
-    /// For each column of the corpus, its place among the file's.
-    columns: Vec<Option<usize>>,
-    ledger: FileLedger,
+    places: Vec<u32>,
+    genes: Vec<Gene>,
+    filter: CellFilter,
+    profiler: Profiler,
+    threshold: Option<u64>,
+}
+
+/// Reads one study into the folder; returns its folder's name.
+fn read_study(
+    study: &Study,
+    key: String,
+    store: &Store,
+    options: &IngestOptions,
+    progress: &mut StudyProgress,
+) -> Result<String> {
+    let source = open(study, options)?;
+    let (plan, mut book) = plan(study, source.as_ref(), options)?;
+    let mut writer = store.create_study(&plan.genes, source.columns())?;
+    let mut ids = IdCheck::new();
+    let (mut done, total) = (0, source.n_cells() as u64);
+    std::thread::scope(|scope| {
+        let (sender, receiver): (_, Receiver<Result<Message>>) = sync_channel(QUEUE);
+        scope.spawn(move || read_all(source, &sender));
+        for message in receiver {
+            match message? {
+                Message::Block(block) => {
+                    done += block.cell_ids.len() as u64;
+                    ids.push(&block.cell_ids)?;
+                    let (block, profiles) = process(block, &plan, &mut book)?;
+                    writer.write(&block, &profiles)?;
+                    if progress(study, Progress { done, total }).is_break() {
+                        return Err(Error::Cancelled);
+                    }
+                }
+                Message::End(other) => book.other_features = other,
+            }
+        }
+        Ok(())
+    })?;
+    ids.finish(&study.path, || open(study, options))?;
+    writer.finish(&study.id, key, book)
 }
 
 fn plan(
-    inputs: &[PathBuf],
-    options: &SourceOptions,
-) -> Result<(Vec<Plan>, Vec<crate::Gene>, Vec<String>)> {
-    if inputs.is_empty() {
-        return Err(Error::NoInput);
-    }
-    let (mut index, mut columns) = (GeneIndex::default(), Vec::<String>::new());
-    let mut plans = Vec::new();
-    let mut file_columns = Vec::new();
-    for path in inputs {
-        let source = open_source(path, options)?;
-        plans.push(plan_file(source.as_ref(), &mut index)?);
-        file_columns.push(source.columns().to_vec());
-        let new = source.columns().iter().filter(|name| !columns.contains(name));
-        columns.extend(new.cloned().collect::<Vec<_>>());
-    }
-    for (plan, names) in plans.iter_mut().zip(&file_columns) {
-        let place = |column: &String| names.iter().position(|name| name == column);
-        plan.columns = columns.iter().map(place).collect();
-    }
-    Ok((plans, index.into_genes(), columns))
-}
-
-fn plan_file(source: &dyn CountSource, index: &mut GeneIndex) -> Result<Plan> {
-    let rows = source.genes();
-    let fates = map_rows(source.path(), rows)?;
-    let mut ledger = FileLedger {
-        path: source.path().display().to_string(),
-        name: sample_name(source.path()),
+    study: &Study,
+    source: &dyn CountSource,
+    options: &IngestOptions,
+) -> Result<(Plan, FileLedger)> {
+    let mut book = FileLedger {
+        path: study.path.display().to_string(),
+        name: study.id.clone(),
+        source_database: study.source_database.clone(),
         layer: source.layer().to_owned(),
         unread_columns: source.unread_columns().to_vec(),
         ..FileLedger::default()
     };
-    let mut genes = Vec::with_capacity(rows.len());
+    let fates = map_rows(source.path(), source.genes(), &options.genes)?;
+    let (places, genes) = number_genes(source.genes(), &fates, &mut book)?;
+    book.droplet_threshold = threshold(study, options)?.map(|threshold| threshold.min_counts);
+    let plan = Plan {
+        filter: CellFilter::new(&genes, &options.qc)?,
+        profiler: Profiler::new(&genes),
+        threshold: book.droplet_threshold,
+        fates,
+        places,
+        genes,
+    };
+    Ok((plan, book))
+}
+
+/// The genes of a study in the order of its rows, and each row's place among them.
+fn number_genes(
+    rows: &[SourceGene],
+    fates: &[Fate],
+    book: &mut FileLedger,
+) -> Result<(Vec<u32>, Vec<Gene>)> {
+    let mut index = GeneIndex::default();
+    let mut places = Vec::with_capacity(rows.len());
     let mut seen = HashSet::new();
-    for (row, fate) in rows.iter().zip(&fates) {
-        genes.push(match fate {
+    for (row, fate) in rows.iter().zip(fates) {
+        places.push(match fate {
             Fate::Gene(id, route) => {
-                ledger.routes.entry(*route).or_default().rows += 1;
-                ledger.summed_rows += u64::from(!seen.insert(*id));
+                book.routes.entry(*route).or_default().rows += 1;
+                book.summed_rows += u64::from(!seen.insert(*id));
                 index.enter(*id, row)?
             }
             Fate::Ambiguous => {
-                ledger.ambiguous.rows += 1;
-                quote(&mut ledger.ambiguous_names, row);
+                book.ambiguous.rows += 1;
+                quote(&mut book.ambiguous_names, row);
                 0
             }
             Fate::Unknown => {
-                ledger.unknown.rows += 1;
-                quote(&mut ledger.unknown_names, row);
+                book.unknown.rows += 1;
+                quote(&mut book.unknown_names, row);
                 0
             }
         });
     }
-    let (path, n_cells) = (source.path().to_owned(), source.n_cells());
-    Ok(Plan { path, n_cells, fates, genes, columns: Vec::new(), ledger })
+    Ok((places, index.into_genes()))
 }
 
 fn quote(names: &mut Vec<String>, row: &SourceGene) {
@@ -212,47 +249,50 @@ fn quote(names: &mut Vec<String>, row: &SourceGene) {
     }
 }
 
-/// What the reading thread sends.
-enum Message {
-    Block(usize, SourceBlock),
-    End(usize, std::collections::BTreeMap<String, crate::OtherFeatures>),
+/// Where cells end and empty droplets begin, by a first pass over the file.
+fn threshold(study: &Study, options: &IngestOptions) -> Result<Option<Threshold>> {
+    let Some(rule) = options.droplets else { return Ok(None) };
+    let rule = match study.expected_cells {
+        Some(expected_cells) => CellRanger22 { expected_cells, ..rule },
+        None => rule,
+    };
+    let mut source = open(study, options)?;
+    let mut totals = Vec::new();
+    while let Some(block) = source.next_block(BLOCK_CELLS)? {
+        totals.extend(block.counts.rows().map(|(_, counts)| total(counts)));
+    }
+    rule.threshold(&totals).map(Some)
 }
 
-fn read_all(plans: &[Plan], options: &SourceOptions, sender: &SyncSender<Result<Message>>) {
-    for (file_idx, plan) in plans.iter().enumerate() {
-        // A send fails only when the other side has stopped, and knows why.
-        let send = |message| sender.send(message).map_err(|_| ());
-        if let Err(error) = read_file(file_idx, plan, options, &|message| send(Ok(message))) {
-            if let Some(error) = error {
-                let _ = send(Err(error));
-            }
+fn total(counts: &[u32]) -> u64 {
+    counts.iter().map(|&count| u64::from(count)).sum()
+}
+
+/// What the reading thread sends.
+enum Message {
+    Block(SourceBlock),
+    End(BTreeMap<String, OtherFeatures>),
+}
+
+fn read_all(mut source: Box<dyn CountSource>, sender: &SyncSender<Result<Message>>) {
+    // A send fails only when the other side has stopped, and knows why.
+    loop {
+        let message = match source.next_block(BLOCK_CELLS) {
+            Ok(Some(block)) => Ok(Message::Block(block)),
+            Ok(None) => Ok(Message::End(source.other_features().clone())),
+            Err(error) => Err(error),
+        };
+        let is_last = !matches!(message, Ok(Message::Block(_)));
+        if sender.send(message).is_err() || is_last {
             return;
         }
     }
 }
 
-/// Sends a file's blocks; fails with an error to report or, if nobody listens, none.
-fn read_file(
-    file_idx: usize,
-    plan: &Plan,
-    options: &SourceOptions,
-    send: &dyn Fn(Message) -> Result<(), ()>,
-) -> Result<(), Option<Error>> {
-    let mut source = open_source(&plan.path, options).map_err(Some)?;
-    if source.genes().len() != plan.fates.len() || source.n_cells() != plan.n_cells {
-        let what = "gene rows at the second reading".to_owned();
-        let (found, expected) = (source.genes().len() as u64, plan.fates.len() as u64);
-        return Err(Some(Error::Length { path: plan.path.clone(), what, found, expected }));
-    }
-    while let Some(block) = source.next_block(BLOCK_CELLS).map_err(Some)? {
-        send(Message::Block(file_idx, block)).map_err(|()| None)?;
-    }
-    send(Message::End(file_idx, source.other_features().clone())).map_err(|()| None)
-}
-
-/// A cell over the genes of the corpus.
+/// A cell over the genes of its study.
 struct Mapped {
     row: CountMatrix,
+    profile: Profile,
     total: u64,
     ambiguous: u64,
     unknown: u64,
@@ -261,60 +301,62 @@ struct Mapped {
 
 fn process(
     block: SourceBlock,
-    (plan, filter, source): (&Plan, &CellFilter, u32),
+    plan: &Plan,
     book: &mut FileLedger,
-    ids: &mut CellIds,
-) -> Result<CellBlock> {
-    let cells = 0..block.cell_ids.len();
-    let mapped: Vec<Mapped> = cells
+) -> Result<(StudyBlock, Vec<Profile>)> {
+    let mapped: Vec<Mapped> = (0..block.cell_ids.len())
         .into_par_iter()
-        .map(|cell| map_cell(block.counts.row(cell), plan, filter))
+        .map(|cell| map_cell(&block.cell_ids[cell], block.counts.row(cell), plan))
         .collect::<Result<_>>()?;
     tally_routes(&block, plan, book);
-    let mut kept = CellBlock {
-        cell_ids: Vec::new(),
-        sources: Vec::new(),
-        totals: Vec::new(),
-        counts: CountMatrix::new(filter.n_genes()),
-        columns: vec![Vec::new(); plan.columns.len()],
-    };
-    for (cell, (id, mapped)) in block.cell_ids.iter().zip(&mapped).enumerate() {
-        let counts = mapped.total - mapped.ambiguous - mapped.unknown;
-        book.cells.add(mapped.verdict);
-        book.ambiguous.counts += mapped.ambiguous;
-        book.unknown.counts += mapped.unknown;
-        if mapped.verdict != Verdict::Kept {
-            book.counts_in_dropped_cells += counts;
+    let mut counts = CountMatrix::new(plan.genes.len());
+    let (mut totals, mut profiles) = (Vec::new(), Vec::new());
+    for cell in &mapped {
+        let mapped_counts = cell.total - cell.ambiguous - cell.unknown;
+        book.cells.add(cell.verdict);
+        book.ambiguous.counts += cell.ambiguous;
+        book.unknown.counts += cell.unknown;
+        if cell.verdict != Verdict::Kept {
+            book.counts_in_dropped_cells += mapped_counts;
             continue;
         }
-        book.counts_kept += counts;
-        let id = ids.unique(id, &book.name, &mut book.cells.renamed);
-        kept.cell_ids.push(id);
-        kept.sources.push(source);
-        kept.totals.push(mapped.total);
-        kept.counts.append(&mapped.row);
-        for (to, from) in kept.columns.iter_mut().zip(&plan.columns) {
-            to.push(from.and_then(|column| block.columns[column][cell].clone()));
-        }
+        book.counts_kept += mapped_counts;
+        totals.push(cell.total);
+        counts.append(&cell.row);
+        profiles.push(cell.profile);
     }
-    Ok(kept)
+    let is_kept = |(_, cell): &(_, &Mapped)| cell.verdict == Verdict::Kept;
+    let ids = block.cell_ids.into_iter().zip(&mapped).filter(is_kept).map(|(id, _)| id);
+    let columns = block.columns.into_iter().map(|column| {
+        let values = column.into_iter().zip(&mapped);
+        values.filter(|(_, cell)| cell.verdict == Verdict::Kept).map(|(value, _)| value).collect()
+    });
+    Ok((
+        StudyBlock { cell_ids: ids.collect(), totals, counts, columns: columns.collect() },
+        profiles,
+    ))
 }
 
-fn map_cell((rows, counts): (&[u32], &[u32]), plan: &Plan, filter: &CellFilter) -> Result<Mapped> {
-    let (mut total, mut ambiguous, mut unknown) = (0, 0, 0);
+fn map_cell(id: &str, (rows, counts): (&[u32], &[u32]), plan: &Plan) -> Result<Mapped> {
+    let (mut ambiguous, mut unknown) = (0, 0);
     let mut entries = Vec::with_capacity(rows.len());
     for (&row, &count) in rows.iter().zip(counts) {
-        total += u64::from(count);
         match plan.fates[row as usize] {
-            Fate::Gene(..) => entries.push((plan.genes[row as usize], count)),
+            Fate::Gene(..) => entries.push((plan.places[row as usize], count)),
             Fate::Ambiguous => ambiguous += u64::from(count),
             Fate::Unknown => unknown += u64::from(count),
         }
     }
-    let mut row = CountMatrix::new(filter.n_genes());
+    let mut row = CountMatrix::new(plan.genes.len());
     row.push_row(entries)?;
-    let verdict = filter.judge(total, row.indices().iter().copied());
-    Ok(Mapped { row, total, ambiguous, unknown, verdict })
+    let total = total(counts);
+    let is_empty_droplet = plan.threshold.is_some_and(|threshold| total < threshold);
+    let verdict = match is_empty_droplet && total > 0 {
+        true => Verdict::EmptyDroplet,
+        false => plan.filter.judge(total, row.row(0)),
+    };
+    let profile = plan.profiler.profile(id, row.row(0));
+    Ok(Mapped { row, profile, total, ambiguous, unknown, verdict })
 }
 
 fn tally_routes(block: &SourceBlock, plan: &Plan, book: &mut FileLedger) {
@@ -324,32 +366,4 @@ fn tally_routes(block: &SourceBlock, plan: &Plan, book: &mut FileLedger) {
             book.routes.entry(route).or_default().counts += u64::from(count);
         }
     }
-}
-
-/// The ids given so far, as hashes.
-#[derive(Default)]
-struct CellIds(HashSet<u128>);
-
-impl CellIds {
-    fn unique(&mut self, id: &str, name: &str, renamed: &mut u64) -> String {
-        if self.0.insert(xxh3_128(id.as_bytes())) {
-            return id.to_owned();
-        }
-        *renamed += 1;
-        let numbered =
-            |n: u64| if n == 1 { format!("{name}:{id}") } else { format!("{name}:{id}#{n}") };
-        let mut candidates = (1..).map(numbered);
-        let free = candidates.find(|candidate| self.0.insert(xxh3_128(candidate.as_bytes())));
-        free.unwrap_or_else(|| id.to_owned())
-    }
-}
-
-/// A short name for a file: the stem, or the nearest telling folder.
-fn sample_name(path: &Path) -> String {
-    let names =
-        path.ancestors().filter_map(|p| if p == path { p.file_stem() } else { p.file_name() });
-    let mut names = names.map(|name| name.to_string_lossy().into_owned());
-    names
-        .find(|name| !GENERIC_FOLDERS.contains(&name.as_str()))
-        .unwrap_or_else(|| "cells".to_owned())
 }

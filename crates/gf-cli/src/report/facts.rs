@@ -3,6 +3,7 @@
 //!
 //! Every part is optional: a run that stopped early still has a page.
 
+use gf_corpus::SourceTally;
 use serde::Serialize;
 
 /// Everything on one page.
@@ -61,6 +62,8 @@ pub struct Quality {
     pub counts_read: u64,
     /// Counts in the corpus.
     pub counts_kept: u64,
+    /// Total against unique cells of each source database.
+    pub databases: Vec<SourceTally>,
 }
 
 /// The data set of token sequences.

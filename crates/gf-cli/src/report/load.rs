@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
-use gf_corpus::{Corpus, Ledger, Route};
+use gf_corpus::{Corpus, Ledger, Route, Verdict};
 use gf_tokenize::{Dataset, TokenId};
 use ndarray::Array2;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -43,23 +43,31 @@ fn quality(folder: &Path) -> Result<Quality, ReportError> {
 fn account(ledger: &Ledger) -> Quality {
     let totals = ledger.totals();
     let cells = totals.cells;
-    let dropped = [
-        Count::new(
-            format!("Fewer than {} detected protein-coding genes", ledger.min_protein_coding),
-            cells.few_protein_coding,
-        ),
-        Count::new("No counts at all", cells.empty),
-    ];
+    let dropped = cells.dropped.iter().map(|(&reason, &n)| match reason {
+        Verdict::FewProteinCoding => {
+            let fewest = ledger.qc.min_protein_coding;
+            Count::new(format!("Fewer than {fewest} detected protein-coding genes"), n)
+        }
+        other => Count::new(sentence(render::reason_name(other)), n),
+    });
+    let copies = (cells.copies > 0).then(|| Count::new("Copies of other cells", cells.copies));
     Quality {
         sources: ledger.files.iter().map(|file| file.path.clone()).collect(),
         cells_read: cells.read,
         cells_kept: cells.kept,
-        cells_dropped: dropped.into_iter().filter(|d| d.count > 0).collect(),
+        cells_dropped: dropped.chain(copies).collect(),
+        databases: ledger.by_source_database(),
         gene_rows: gene_rows(ledger),
         genes: 0,
         counts_read: totals.mapped.counts + totals.unmapped.counts,
         counts_kept: totals.counts_kept,
     }
+}
+
+/// With a capital at its beginning.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn gene_rows(ledger: &Ledger) -> Vec<Count> {
