@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use gf_corpus::{CountMatrix, GeneId};
 use proptest::prelude::*;
 
-use crate::support::{Mex, SYMBOLS, lenient, triplets};
+use crate::support::{Mex, SYMBOLS, every_cell, run, triplets};
 
 const N_GENES: u32 = 12;
 
@@ -91,7 +91,8 @@ proptest! {
         let lines: Vec<(usize, usize, &str)> = lines.iter().map(|(g, c, n)| (*g, *c, n.as_str())).collect();
         let folder = tempfile::tempdir().unwrap();
         let input = Mex::new(&SYMBOLS, cells.len(), &lines).write(folder.path(), "");
-        let (_folder, corpus, _) = lenient(&[input], None).unwrap();
+        let options = gf_corpus::IngestOptions { keep_copies: true, ..every_cell() };
+        let (_folder, corpus, _) = run(&[input], &options).unwrap();
         let place: BTreeMap<String, usize> =
             corpus.genes().iter().enumerate().map(|(at, gene)| (gene.id.to_string(), at)).collect();
         let found: BTreeMap<(usize, usize), u64> = triplets(&corpus)

@@ -1,9 +1,11 @@
 //! Medians against brute force, golden vectors and their own table.
 
-use gf_corpus::{CountMatrix, Error, Medians, cp10k, nonzero_medians};
+use gf_corpus::{
+    CountMatrix, Corpus, Error, IngestOptions, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Selection, cp10k, nonzero_medians,
+};
 use proptest::prelude::*;
 
-use crate::support::{Mex, SYMBOLS, go_on, immune, lenient, shared};
+use crate::support::{Mex, SYMBOLS, every_cell, go_on, immune, lenient, run, shared};
 
 fn brute_force(rows: &[Vec<u32>]) -> Vec<Option<f64>> {
     let median = |gene: usize| {
@@ -18,7 +20,7 @@ fn brute_force(rows: &[Vec<u32>]) -> Vec<Option<f64>> {
 }
 
 /// Cells × genes as a corpus, through a MEX folder.
-fn medians_of(rows: &[Vec<u32>]) -> (Vec<gf_corpus::GeneId>, Medians) {
+fn medians_of(rows: &[Vec<u32>]) -> ((tempfile::TempDir, Corpus), Medians) {
     let texts: Vec<(usize, usize, String)> = rows
         .iter()
         .enumerate()
@@ -30,9 +32,55 @@ fn medians_of(rows: &[Vec<u32>]) -> (Vec<gf_corpus::GeneId>, Medians) {
         texts.iter().map(|(g, c, n)| (*g, *c, n.as_str())).collect();
     let folder = tempfile::tempdir().unwrap();
     let input = Mex::new(&SYMBOLS, rows.len(), &entries).write(folder.path(), "");
-    let (_folder, corpus, _) = lenient(&[input], None).unwrap();
-    let genes = corpus.genes().iter().map(|gene| gene.id).collect();
-    (genes, nonzero_medians(&corpus, &mut go_on).unwrap())
+    let options = IngestOptions { keep_copies: true, ..every_cell() };
+    let (folder, corpus, _) = run(&[input], &options).unwrap();
+    let medians = nonzero_medians(&corpus, Selection::ALL, &mut go_on).unwrap();
+    ((folder, corpus), medians)
+}
+
+fn sketch(corpus: &Corpus) -> MedianSketch {
+    MedianSketch::of(corpus, Selection::ALL, &mut go_on).unwrap()
+}
+
+#[test]
+fn sketches_of_parts_are_the_sketch_of_the_whole() {
+    let rows: Vec<Vec<u32>> = (0..40u32).map(|cell| (0..10).map(|gene| (cell * 7 + gene * 3) % 11).collect()).collect();
+    let (whole, _) = medians_of(&rows);
+    let parts = [&rows[..15], &rows[15..]].map(|rows| sketch(&medians_of(rows).0.1));
+    let folder = tempfile::tempdir().unwrap();
+    let mut sum = MedianSketch::default();
+    // The order of the parts changes nothing, nor does the way over a file.
+    for part in parts.iter().rev() {
+        let path = folder.path().join("part.sketch");
+        part.write(&path).unwrap();
+        let read = MedianSketch::read(&path).unwrap();
+        assert_eq!(&read, part);
+        sum.merge(&read).unwrap();
+    }
+    assert_eq!(sum, sketch(&whole.1));
+    assert_eq!(sum.n_cells(), 40);
+}
+
+#[test]
+fn broken_sketches_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.sketch");
+    let header = "#gf-corpus median sketch\tversion 1\t7 mantissa bits\t3 cells";
+    let refuse = |text: &str, line: u64| {
+        std::fs::write(&path, text).unwrap();
+        let error = MedianSketch::read(&path).unwrap_err();
+        assert!(matches!(error, Error::Line { line: l, .. } if l == line), "{text:?}: {error}");
+    };
+    refuse("ensembl_id\tnonzero_median\n", 1);
+    refuse("", 0);
+    let good = "ENSG00000000003\t131000\t1 0 2";
+    std::fs::write(&path, format!("{header}\n{good}\n")).unwrap();
+    assert_eq!(MedianSketch::read(&path).unwrap().medians().len(), 1);
+    refuse(&format!("{header}\n{good}\n{good}\n"), 3);
+    refuse(&format!("{header}\nENSG00000000003\t131000\t0 0\n"), 2);
+    refuse(&format!("{header}\nENSG00000000003\t18446744073709551615\t1\n"), 2);
+    refuse(&format!("{header}\nENSG00000000003\t131000\t4294967296\n"), 2);
+    refuse(&format!("{header}\nENSG00000000003\t131000\t-1\n"), 2);
 }
 
 proptest! {
@@ -45,9 +93,15 @@ proptest! {
             1..40,
         )
     ) {
-        let (genes, medians) = medians_of(&rows);
-        for (gene, expected) in genes.iter().zip(brute_force(&rows)) {
-            prop_assert_eq!(medians.get(*gene), expected);
+        let (corpus, medians) = medians_of(&rows);
+        let sketched = sketch(&corpus.1).medians();
+        for (gene, expected) in corpus.1.genes().iter().zip(brute_force(&rows)) {
+            prop_assert_eq!(medians.get(gene.id), expected);
+            let found = sketched.get(gene.id);
+            prop_assert_eq!(found.is_some(), expected.is_some());
+            if let (Some(found), Some(expected)) = (found, expected) {
+                prop_assert!((found / expected - 1.0).abs() <= MEDIAN_SKETCH_ERROR, "{} {}", found, expected);
+            }
         }
     }
 }
@@ -55,7 +109,7 @@ proptest! {
 #[test]
 fn immune_cells_against_brute_force() {
     let (_folder, corpus, _) = lenient(&[immune()], None).unwrap();
-    let medians = nonzero_medians(&corpus, &mut go_on).unwrap();
+    let medians = nonzero_medians(&corpus, Selection::ALL, &mut go_on).unwrap();
     let mut values = vec![Vec::new(); corpus.genes().len()];
     for block in corpus.blocks().map(Result::unwrap) {
         for ((genes, counts), &total) in block.counts.rows().zip(&block.totals) {
@@ -117,7 +171,7 @@ fn the_reference_tables_are_read() {
 fn a_caller_may_stop() {
     let (_folder, corpus, _) = lenient(&[immune()], None).unwrap();
     let stop = &mut |_| std::ops::ControlFlow::Break(());
-    assert!(matches!(nonzero_medians(&corpus, stop), Err(Error::Cancelled)));
+    assert!(matches!(nonzero_medians(&corpus, Selection::ALL, stop), Err(Error::Cancelled)));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use gf_corpus::Verdict;
+
 use crate::support::{Mex, SYMBOLS, immune, lenient, text, triplets, write};
 
 fn read(input: PathBuf) -> crate::support::Triplets {
@@ -68,7 +70,7 @@ fn cells_without_entries_keep_their_place() {
     let folder = tempfile::tempdir().unwrap();
     let mex = Mex::new(&SYMBOLS, 5, &[(0, 1, "1"), (1, 3, "2")]);
     let (_folder, corpus, ledger) = lenient(&[mex.write(folder.path(), "")], None).unwrap();
-    let cells = ledger.files[0].cells;
-    assert_eq!((cells.read, cells.kept, cells.empty), (5, 2, 3));
+    let cells = &ledger.files[0].cells;
+    assert_eq!((cells.read, cells.kept, cells.dropped[&Verdict::Empty]), (5, 2, 3));
     assert_eq!(corpus.blocks().next().unwrap().unwrap().cell_ids, ["CELL1-1", "CELL3-1"]);
 }

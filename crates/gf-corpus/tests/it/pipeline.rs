@@ -1,10 +1,14 @@
 //! The pipeline as a whole: order, names, filter, target, bytes.
 
-use std::{fs, ops::ControlFlow, path::Path};
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
-use gf_corpus::{Corpus, Error, IngestOptions, Route, ingest};
+use gf_corpus::{Corpus, Error, Found, IngestOptions, Ledger, Route, Verdict, ingest};
 
-use crate::support::{Ad, Mex, SYMBOLS, column, go_on, immune, lenient, run};
+use crate::support::{Ad, Mex, SYMBOLS, column, every_cell, immune, lenient, next_study, run};
 
 #[test]
 fn immune_cells_end_to_end() {
@@ -35,8 +39,8 @@ fn genes_and_columns_come_in_the_order_of_the_files() {
     let block = corpus.blocks().next().unwrap().unwrap();
     assert_eq!(block.cell_ids, ["CELL0-1"]);
     assert_eq!(block.counts.row(0), (&[0, 1][..], &[1, 2][..]));
-    let sources: Vec<u32> = corpus.blocks().flat_map(|block| block.unwrap().sources).collect();
-    assert_eq!(sources, [0, 1, 1]);
+    let studies: Vec<u32> = corpus.blocks().flat_map(|block| block.unwrap().studies).collect();
+    assert_eq!(studies, [0, 1, 1]);
     assert_eq!(ledger.files.iter().map(|file| file.cells.kept).collect::<Vec<_>>(), [1, 2]);
 }
 
@@ -83,24 +87,30 @@ fn cells_with_few_protein_coding_genes_are_dropped() {
     let input = Mex::new(&SYMBOLS, 3, &entries).write(folder.path(), "");
     let (_folder, corpus, ledger) = run(&[input], &IngestOptions::default()).unwrap();
     let file = &ledger.files[0];
-    assert_eq!((file.cells.kept, file.cells.few_protein_coding, file.cells.empty), (1, 1, 1));
+    let dropped = [Verdict::FewProteinCoding, Verdict::Empty].map(|v| file.cells.dropped[&v]);
+    assert_eq!((file.cells.kept, dropped), (1, [1, 1]));
     assert_eq!((file.counts_kept, file.counts_in_dropped_cells), (7, 54));
     assert_eq!(corpus.n_cells(), 1);
 }
 
 #[test]
-fn taken_ids_are_renamed() {
+fn a_study_whose_ids_are_taken_is_named_before_them() {
     let folder = tempfile::tempdir().unwrap();
     let nested = folder.path().join("donor2/filtered_feature_bc_matrix");
-    let inputs =
-        [Mex::small().write(&folder.path().join("a"), ""), Mex::small().write(&nested, ".gz")];
-    let inputs = [inputs[0].clone(), inputs[1].clone(), inputs[1].clone()];
+    let other = Mex::new(&SYMBOLS, 1, &[(0, 0, "3")]);
+    let other = Mex { barcodes: vec!["OTHER-1".to_owned()], ..other };
+    let inputs = [
+        Mex::small().write(&folder.path().join("a"), ""),
+        Mex::small().write(&nested, ".gz"),
+        other.write(&folder.path().join("b"), ""),
+        Mex::small().write(&folder.path().join("deep/a"), ""),
+    ];
     let (_folder, corpus, ledger) = lenient(&inputs, None).unwrap();
     let ids: Vec<String> = corpus.blocks().flat_map(|block| block.unwrap().cell_ids).collect();
-    assert_eq!(ids[..3], ["CELL0-1", "CELL1-1", "donor2:CELL0-1"]);
-    assert_eq!(ids[3..], ["donor2:CELL1-1", "donor2:CELL0-1#2", "donor2:CELL1-1#2"]);
-    let renamed: Vec<u64> = ledger.files.iter().map(|file| file.cells.renamed).collect();
-    assert_eq!(renamed, [0, 2, 2]);
+    assert_eq!(ids[..4], ["CELL0-1", "CELL1-1", "donor2:CELL0-1", "donor2:CELL1-1"]);
+    assert_eq!(ids[4..], ["OTHER-1", "a-2:CELL0-1", "a-2:CELL1-1"]);
+    let qualified: Vec<bool> = ledger.files.iter().map(|file| file.qualified_ids).collect();
+    assert_eq!(qualified, [false, true, false, true]);
 }
 
 #[test]
@@ -123,17 +133,29 @@ fn columns_are_united() {
     assert_eq!(column(&corpus, "total"), text([None, None, Some("x"), Some("y")]));
 }
 
-/// Name and bytes of every file of a folder.
+/// Name and bytes of every file under a folder.
 fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())
-        })
-        .collect();
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                all.push((path.to_str().unwrap().to_owned(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let all = all.into_iter().map(|(name, bytes)| {
+        (name[folder.to_str().unwrap().len()..].to_owned(), bytes)
+    });
+    let mut all: Vec<_> = all.collect();
     all.sort();
     all
+}
+
+fn again(inputs: &[PathBuf], out: &Path, options: &IngestOptions) -> Result<Ledger, Error> {
+    ingest(&Found::under(inputs)?.catalogue, out, options, &mut next_study)
 }
 
 #[test]
@@ -145,24 +167,25 @@ fn the_same_bytes_from_one_thread_and_from_two() {
         (bytes(&folder.path().join("corpus")), corpus.content_hash().to_owned())
     });
     assert!(made[0] == made[1]);
-    let names: Vec<&str> = made[0].0.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["manifest.json", "shard-00000.arrow"]);
+    let names: Vec<&str> = made[0].0.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+    assert!(names.contains(&"manifest.json") && names.contains(&"shard-00000.arrow"), "{names:?}");
+    assert_eq!(names.len(), 6, "{names:?}");
 }
 
 #[test]
 fn only_a_corpus_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let input = [Mex::small().write(&folder.path().join("in"), "")];
-    let options = IngestOptions { min_protein_coding: 0, ..IngestOptions::default() };
+    let again = |out: &Path| again(&input, out, &every_cell());
     let out = folder.path().join("deep/out");
-    let again = |out: &Path| ingest(&input, out, &options, &mut go_on);
     again(&out).unwrap();
+    let first = bytes(&out);
     again(&out).unwrap();
-    assert_eq!(fs::read_dir(folder.path().join("deep")).unwrap().count(), 1);
+    assert_eq!(bytes(&out), first);
     let precious = folder.path().join("precious");
     fs::create_dir(&precious).unwrap();
     again(&precious).unwrap();
-    fs::remove_file(precious.join("manifest.json")).unwrap();
+    fs::write(precious.join("notes.txt"), "keep").unwrap();
     let before = bytes(&precious);
     assert!(matches!(again(&precious), Err(Error::NotACorpus { path }) if path == precious));
     assert_eq!(bytes(&precious), before);
@@ -172,48 +195,154 @@ fn only_a_corpus_is_replaced() {
 }
 
 #[test]
-fn a_stopped_or_failed_ingest_leaves_nothing() {
+fn an_ingest_that_finished_nothing_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
-    let stop = &mut |_| ControlFlow::Break(());
-    let stopped = ingest(&[immune()], &out, &IngestOptions::default(), stop);
+    let stop = &mut |_: &_, _| ControlFlow::Break(());
+    let catalogue = Found::under(&[immune()]).unwrap().catalogue;
+    let stopped = ingest(&catalogue, &out, &IngestOptions::default(), stop);
     assert!(matches!(stopped, Err(Error::Cancelled)));
-    let absent = [immune(), folder.path().join("absent.h5ad")];
-    assert!(ingest(&absent, &out, &IngestOptions::default(), &mut go_on).is_err());
-    assert!(matches!(
-        ingest(&[], &out, &IngestOptions::default(), &mut go_on),
-        Err(Error::NoInput)
-    ));
+    assert!(again(&[immune(), folder.path().join("absent.h5ad")], &out, &every_cell()).is_err());
+    assert!(matches!(again(&[], &out, &every_cell()), Err(Error::NoInput)));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Three small studies with different cells.
+fn three(folder: &Path) -> [PathBuf; 3] {
+    ["a", "b", "c"].map(|name| {
+        let mut mex = Mex::small();
+        mex.barcodes = vec![format!("{name}1"), format!("{name}2")];
+        mex.write(&folder.join(name), "")
+    })
+}
+
+#[test]
+fn an_interrupted_ingest_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = three(folder.path());
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("out"));
+    again(&inputs, &whole, &every_cell()).unwrap();
+    let catalogue = Found::under(&inputs).unwrap().catalogue;
+    let read = |stop_at: &str| {
+        let mut read = Vec::new();
+        let result = ingest(&catalogue, &out, &every_cell(), &mut |study, _| {
+            read.push(study.id.clone());
+            if study.id == stop_at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (read, result.is_ok())
+    };
+    assert_eq!(read("c"), (vec!["a".to_owned(), "b".to_owned(), "c".to_owned()], false));
+    assert!(Corpus::open(&out).is_err());
+    // What a killed process leaves behind is swept away.
+    fs::create_dir_all(out.join(".writing-1/study")).unwrap();
+    assert_eq!(read(""), (vec!["c".to_owned()], true));
+    assert_eq!(bytes(&out), bytes(&whole));
+    assert_eq!(read(""), (vec![], true));
+}
+
+#[test]
+fn appending_and_growing_do_not_rewrite_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = three(folder.path());
+    let whole = folder.path().join("whole");
+    again(&inputs, &whole, &every_cell()).unwrap();
+    let grown = folder.path().join("grown");
+    again(&inputs[..1], &grown, &every_cell()).unwrap();
+    let shard = |folder: &Path| {
+        let study = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let mut studies = study.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("a-"));
+        fs::metadata(studies.next().unwrap().join("shard-00000.arrow")).unwrap().modified().unwrap()
+    };
+    let written = shard(&grown);
+    let append = IngestOptions { append: true, ..every_cell() };
+    again(&inputs[1..], &grown, &append).unwrap();
+    assert_eq!(shard(&grown), written);
+    assert_eq!(bytes(&grown), bytes(&whole));
+    // Without --append the corpus becomes what is given.
+    again(&inputs[2..], &grown, &every_cell()).unwrap();
+    assert_eq!(Corpus::open(&grown).unwrap().studies().len(), 1);
+    // A study of another file may not take an id.
+    let other = Mex::small().write(&folder.path().join("elsewhere/c"), "");
+    assert!(matches!(again(&[other], &grown, &append), Err(Error::StudyIdTaken { id, .. }) if id == "c"));
+}
+
+#[test]
+fn a_changed_file_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, out) = (folder.path().join("in"), folder.path().join("out"));
+    Mex::small().write(&input, "");
+    assert_eq!(again(&[input.clone()], &out, &every_cell()).unwrap().totals().counts_kept, 16);
+    Mex::new(&SYMBOLS, 2, &[(0, 0, "5")]).write(&input, "");
+    assert_eq!(again(&[input], &out, &every_cell()).unwrap().totals().counts_kept, 5);
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
+}
+
+#[test]
+fn a_barcode_that_comes_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut mex = Mex::new(&SYMBOLS, 4, &[(0, 0, "5")]);
+    mex.barcodes[3] = mex.barcodes[1].clone();
+    let error = lenient(&[mex.write(&folder.path().join("in"), "")], None).err().unwrap();
+    let message = error.to_string();
+    assert!(message.contains("cells 1 and 3 (counted from 0) are both called \"CELL1-1\""), "{message}");
 }
 
 #[test]
 fn progress_counts_every_cell() {
     let folder = tempfile::tempdir().unwrap();
     let mut seen = Vec::new();
-    let note = &mut |progress: gf_corpus::Progress| {
-        seen.push((progress.done, progress.total));
+    let note = &mut |study: &gf_corpus::Study, progress: gf_corpus::Progress| {
+        seen.push((study.id.clone(), progress.done, progress.total));
         ControlFlow::Continue(())
     };
-    ingest(&[immune()], &folder.path().join("out"), &IngestOptions::default(), note).unwrap();
-    assert_eq!(seen, [(512, 559), (559, 559)]);
+    let catalogue = Found::under(&[immune()]).unwrap().catalogue;
+    ingest(&catalogue, &folder.path().join("out"), &IngestOptions::default(), note).unwrap();
+    let id = "immune_559".to_owned();
+    assert_eq!(seen, [(id.clone(), 512, 559), (id, 559, 559)]);
+}
+
+#[test]
+fn folders_are_searched_and_what_is_passed_by_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("counts");
+    Mex::small().write(&root.join("x/filtered_feature_bc_matrix"), "");
+    Ad::new(vec![1u8, 2, 3, 4, 5]).write(&root.join("cells.h5ad"));
+    fs::write(root.join("README.md"), "x").unwrap();
+    let found = Found::under(&[root.clone()]).unwrap();
+    let ids: Vec<&str> = found.catalogue.studies.iter().map(|study| study.id.as_str()).collect();
+    assert_eq!(ids, ["cells", "x"]);
+    assert_eq!(found.skipped, [root.join("README.md")]);
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(matches!(Found::under(&[empty.clone()]), Err(Error::UnknownFormat { path }) if path == empty));
 }
 
 #[test]
 fn a_damaged_corpus_is_an_error() {
     let (folder, corpus, _) = run(&[immune()], &IngestOptions::default()).unwrap();
-    let shard = folder.path().join("corpus/shard-00000.arrow");
-    let mut bytes = fs::read(&shard).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&shard, &bytes).unwrap();
+    let out = folder.path().join("corpus");
+    let find = |end: &str| {
+        let name = bytes(&out).into_iter().map(|(name, _)| name).find(|name| name.ends_with(end));
+        out.join(name.unwrap().trim_start_matches('/'))
+    };
+    let shard = find("shard-00000.arrow");
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, &bytes).unwrap();
+    };
+    flip(&shard);
     let blocks: Vec<_> = corpus.blocks().collect();
     assert_eq!(blocks.len(), 1);
     assert!(matches!(&blocks[0], Err(Error::Corpus { path, .. }) if *path == shard));
     fs::remove_file(&shard).unwrap();
-    assert!(
-        matches!(Corpus::open(folder.path().join("corpus")), Err(Error::Io { path, .. }) if path == shard)
-    );
-    fs::write(folder.path().join("corpus/manifest.json"), "{}").unwrap();
-    assert!(matches!(Corpus::open(folder.path().join("corpus")), Err(Error::Corpus { .. })));
+    assert!(matches!(Corpus::open(&out), Err(Error::Io { path, .. }) if path == shard));
+    for end in ["study.json", ".tsv", "manifest.json"] {
+        let (folder, _, _) = run(&[immune()], &IngestOptions::default()).unwrap();
+        let out = folder.path().join("corpus");
+        let name = bytes(&out).into_iter().map(|(name, _)| name).find(|name| name.ends_with(end));
+        flip(&out.join(name.unwrap().trim_start_matches('/')));
+        assert!(matches!(Corpus::open(&out), Err(Error::Corpus { .. })), "{end}");
+    }
 }

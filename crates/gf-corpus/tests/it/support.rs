@@ -9,7 +9,9 @@ use std::{
 };
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
-use gf_corpus::{Corpus, Error, IngestOptions, Ledger, Progress, SourceOptions, ingest};
+use gf_corpus::{
+    Corpus, Error, Found, IngestOptions, Ledger, Progress, QcOptions, SourceOptions, Study, ingest,
+};
 use rust_hdf5::{H5File, H5Type};
 use tempfile::TempDir;
 
@@ -48,13 +50,23 @@ pub fn go_on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+pub fn next_study(_: &Study, _: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// Keeps every cell that has a count.
+pub fn every_cell() -> IngestOptions {
+    let qc = QcOptions { min_protein_coding: 0, ..QcOptions::default() };
+    IngestOptions { qc, ..IngestOptions::default() }
+}
+
 /// Ingests with every cell kept that has a count.
 pub fn lenient(
     inputs: &[PathBuf],
     layer: Option<&str>,
 ) -> Result<(TempDir, Corpus, Ledger), Error> {
     let source = SourceOptions { layer: layer.map(str::to_owned) };
-    run(inputs, &IngestOptions { source, min_protein_coding: 0 })
+    run(inputs, &IngestOptions { source, ..every_cell() })
 }
 
 pub fn run(
@@ -63,7 +75,8 @@ pub fn run(
 ) -> Result<(TempDir, Corpus, Ledger), Error> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("corpus");
-    let ledger = ingest(inputs, &out, options, &mut go_on)?;
+    let catalogue = Found::under(inputs)?.catalogue;
+    let ledger = ingest(&catalogue, &out, options, &mut next_study)?;
     let corpus = Corpus::open(&out)?;
     assert_eq!(corpus.ledger(), &ledger);
     balanced(&ledger);
@@ -75,11 +88,11 @@ pub fn balanced(ledger: &Ledger) {
     for file in &ledger.files {
         assert_eq!(
             file.mapped().counts,
-            file.counts_kept + file.counts_in_dropped_cells,
+            file.counts_kept + file.counts_in_copies + file.counts_in_dropped_cells,
             "{file:?}"
         );
-        let cells = file.cells;
-        assert_eq!(cells.read, cells.kept + cells.empty + cells.few_protein_coding, "{file:?}");
+        let cells = &file.cells;
+        assert_eq!(cells.read, cells.kept + cells.copies + cells.n_dropped(), "{file:?}");
     }
 }
 
