@@ -40,6 +40,11 @@ mod sort;
 mod source;
 mod mapping;
 mod qc;
+mod doi;
+mod organ;
+mod platform;
+mod study;
+mod catalogue;
 mod ledger;
 mod ingest;
 mod writer;
@@ -49,16 +54,21 @@ mod tensor;
 mod error;
 
 pub use annotation::{Annotation, Resolution, Route};
+pub use catalogue::{Catalogue, CrossReference, MAX_CATALOGUE_BYTES, MAX_STUDIES, Superseded};
 pub use corpus::{CellBlock, Corpus};
 pub use counts::CountMatrix;
+pub use doi::Doi;
 pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};
 pub use ingest::{IngestOptions, Progress, ingest};
 pub use ledger::{CellTally, FileLedger, Ledger, Tally, Totals};
 pub use medians::{Medians, cp10k, nonzero_medians};
+pub use organ::{ORGANS, Organ};
+pub use platform::is_droplet;
 pub use qc::{MIN_PROTEIN_CODING, Verdict};
 pub use source::{
     COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
     open_source,
 };
+pub use study::{COLUMNS, Malignant, Study};
 pub use tensor::cp10k_tensor;
