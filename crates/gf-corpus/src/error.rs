@@ -237,6 +237,36 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Text that is not a DOI.
+    #[error("found {found:?}, expected a DOI such as 10.1038/s41586-023-06139-9")]
+    Doi {
+        /// The text, its first 80 characters.
+        found: String,
+    },
+    /// Text that names none of the consolidated organs.
+    #[error("found {found:?}, expected one of the organs {}", crate::organ::ORGANS.join(", "))]
+    Organ {
+        /// The text, its first 80 characters.
+        found: String,
+    },
+    /// A catalogue of studies breaks its form at a line.
+    #[error(
+        "{path}: line {line}{}: found {found:?}, expected {expected}",
+        if column.is_empty() { String::new() } else { format!(": column {column}") },
+        path = path.display()
+    )]
+    Catalogue {
+        /// The file.
+        path: PathBuf,
+        /// 1-based line number; 0 if it is about the whole file.
+        line: u64,
+        /// The column; empty if it is about none of the known ones.
+        column: &'static str,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod catalogue;
 mod golden;
 mod h5ad;
 mod laws;
