@@ -154,7 +154,9 @@ fn groups(studies: &[Study]) -> Vec<usize> {
     for (row, study) in studies.iter().enumerate() {
         for doi in study.all_dois() {
             match rows.entry(doi) {
-                Entry::Vacant(place) => drop(place.insert(row)),
+                Entry::Vacant(place) => {
+                    place.insert(row);
+                }
                 Entry::Occupied(place) => {
                     let (a, b) = (root(&mut parents, *place.get()), root(&mut parents, row));
                     parents[a.max(b)] = a.min(b);
