@@ -21,6 +21,7 @@ use crate::{
     corpus::{CellBlock, is_corpus},
     counts::CountMatrix,
     error::{Error, Result},
+    gene_map::GeneMap,
     ledger::{FileLedger, Ledger},
     mapping::{Fate, GeneIndex, map_rows},
     qc::{CellFilter, MIN_PROTEIN_CODING, Verdict},
@@ -173,7 +174,7 @@ fn plan(
 
 fn plan_file(source: &dyn CountSource, index: &mut GeneIndex) -> Result<Plan> {
     let rows = source.genes();
-    let fates = map_rows(source.path(), rows)?;
+    let fates = map_rows(source.path(), rows, &GeneMap::Shipped)?;
     let mut ledger = FileLedger {
         path: source.path().display().to_string(),
         name: sample_name(source.path()),
