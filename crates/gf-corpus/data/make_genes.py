@@ -63,17 +63,29 @@ def retired(rows, genes):
     return found
 
 
-def holders(ensg, hgnc, primary, genes):
-    """The ids that a row's names belong to.
+def holders(rows, genes):
+    """The one id that holds a gene of HGNC's, for those with several.
 
     One approved gene under several ids of the primary assembly (an overlapping
     model, the Y copy of a pseudo-autosomal gene) is one gene: its coding id
-    stands for it, and of several the oldest.
+    stands for it, and of several the oldest. All rows of the gene are looked
+    at together, for each knows only some of the ids.
     """
+    ids = defaultdict(set)
+    for ensg, hgnc, _, primary, _, _ in rows:
+        if len(hgnc) == 1:
+            named = (gene for gene in ensg if gene in genes and genes[gene][0] == primary)
+            ids[min(hgnc)].update(named)
+    age = lambda gene: (genes[gene][1] != "protein_coding", gene)
+    return {hgnc: min(named, key=age) for hgnc, named in ids.items() if named}
+
+
+def held_by(ensg, hgnc, primary, genes, holder):
+    """The ids that a row's names belong to."""
     ids = sorted(gene for gene in ensg if gene in genes)
     named = [gene for gene in ids if genes[gene][0] == primary]
-    if named and hgnc:
-        return [min(named, key=lambda gene: (genes[gene][1] != "protein_coding", gene))]
+    if named and len(hgnc) == 1:
+        return [holder[min(hgnc)]]
     return named or ids
 
 
@@ -81,10 +93,11 @@ def main(schema_wheel, jar_wheel, target):
     genes = gencode(schema_wheel)
     rows = list(summary(jar_wheel))
     genes = dict(sorted((genes | retired(rows, genes)).items()))
+    holder = holders(rows, genes)
     names = {route: defaultdict(set) for route in ("previous", "aliases")}
     codes = {kind: defaultdict(set) for kind in ("ncbi", "hgnc")}
     for ensg, hgnc, ncbi, primary, symbol, kinds in rows:
-        held = holders(ensg, hgnc, primary, genes)
+        held = held_by(ensg, hgnc, primary, genes, holder)
         for gene in held:
             codes["hgnc"][gene].update(code.removeprefix("HGNC:") for code in hgnc)
             if len(held) == 1:

@@ -1,7 +1,9 @@
 //! The shipped table of human genes, and the way from any name to an id.
 //!
-//! A name is tried as a current symbol, then as a previous one, then as an
-//! alias; the first kind that knows it decides. Where several genes share it,
+//! `HGNC:` and `NCBI:` (or `GeneID:`, `ENTREZ:`, `ncbigene:`) before a number,
+//! in any case, make it an id of theirs. Any other name is tried as a current
+//! symbol, then as a previous one, then as an alias; the first kind that
+//! knows it decides. Where several genes share it,
 //! the one that holds the approved (HGNC) entry wins if it is the only one;
 //! otherwise the name is ambiguous and nobody guesses. `data/README.md` says
 //! where the table comes from.
@@ -19,6 +21,8 @@ use crate::{
 const TABLE: &[u8] = include_bytes!("../data/genes.tsv.gz");
 const HEADER: &str = "ensembl_id\tsymbol\tbiotype\tprevious\taliases\tncbi\thgnc";
 const N_COLUMNS: usize = 7;
+/// What may stand before an NCBI gene id, in any case.
+const NCBI_PREFIXES: [&str; 4] = ["NCBI", "GeneID", "ENTREZ", "ncbigene"];
 
 /// By which road a row of a file came to its gene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +38,14 @@ pub enum Route {
     Previous,
     /// An alias.
     Alias,
+    /// An HGNC id, `HGNC:11998`.
+    Hgnc,
+    /// An NCBI gene id, `NCBI:7157`, or a bare number in a file of such.
+    Ncbi,
+    /// A name that was made unique (`TBCE.1`, `TBCE-1`) beside its original.
+    Uniquified,
+    /// An entry of the map that was given in place of the annotation.
+    Map,
 }
 
 /// What became of a name.
@@ -46,6 +58,9 @@ pub enum Resolution {
     /// No gene has it.
     Unknown,
 }
+
+/// The names of one kind.
+type Names = HashMap<&'static str, Owner>;
 
 /// What a name of one kind stands for.
 #[derive(Clone, Copy)]
@@ -67,9 +82,11 @@ enum Owner {
 /// ```
 pub struct Annotation {
     genes: Vec<Gene>,
-    current: HashMap<&'static str, Owner>,
-    previous: HashMap<&'static str, Owner>,
-    aliases: HashMap<&'static str, Owner>,
+    current: Names,
+    previous: Names,
+    aliases: Names,
+    hgnc: Names,
+    ncbi: Names,
 }
 
 impl Annotation {
@@ -98,25 +115,40 @@ impl Annotation {
         found.ok().map(|gene_idx| &self.genes[gene_idx])
     }
 
-    /// The gene of a name: current symbol, then previous, then alias, in the
-    /// table's own capitals.
+    /// The gene of a name: an id with `HGNC:` or `NCBI:` before it, or a
+    /// current symbol, then previous, then alias, in the table's own capitals.
     #[must_use]
     pub fn resolve(&self, name: &str) -> Resolution {
+        if let Some((prefix, number)) = name.split_once(':') {
+            if prefix.eq_ignore_ascii_case("HGNC") {
+                return self.lookup(&self.hgnc, number, Route::Hgnc);
+            }
+            if NCBI_PREFIXES.iter().any(|known| prefix.eq_ignore_ascii_case(known)) {
+                return self.ncbi(number);
+            }
+        }
         let kinds = [
             (&self.current, Route::Symbol),
             (&self.previous, Route::Previous),
             (&self.aliases, Route::Alias),
         ];
-        for (names, route) in kinds {
-            match names.get(name) {
-                Some(Owner::One { gene, .. }) => {
-                    return Resolution::Found(self.genes[*gene as usize].id, route);
-                }
-                Some(Owner::Many { .. }) => return Resolution::Ambiguous,
-                None => {}
+        let mut found = kinds.into_iter().map(|(names, route)| self.lookup(names, name, route));
+        found.find(|found| *found != Resolution::Unknown).unwrap_or(Resolution::Unknown)
+    }
+
+    /// The gene of an NCBI gene id, the bare number.
+    pub(crate) fn ncbi(&self, number: &str) -> Resolution {
+        self.lookup(&self.ncbi, number, Route::Ncbi)
+    }
+
+    fn lookup(&self, names: &Names, name: &str, route: Route) -> Resolution {
+        match names.get(name) {
+            Some(Owner::One { gene, .. }) => {
+                Resolution::Found(self.genes[*gene as usize].id, route)
             }
+            Some(Owner::Many { .. }) => Resolution::Ambiguous,
+            None => Resolution::Unknown,
         }
-        Resolution::Unknown
     }
 
     fn read() -> Result<Self> {
@@ -137,6 +169,8 @@ impl Annotation {
             current: HashMap::new(),
             previous: HashMap::new(),
             aliases: HashMap::new(),
+            hgnc: HashMap::new(),
+            ncbi: HashMap::new(),
         };
         for (line_idx, line) in lines.enumerate() {
             table.add(line).map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
@@ -146,7 +180,7 @@ impl Annotation {
 
     fn add(&mut self, line: &'static str) -> Result<(), String> {
         let cells: Vec<&str> = line.split('\t').collect();
-        let [id, symbol, biotype, previous, aliases, _ncbi, hgnc] = cells[..] else {
+        let [id, symbol, biotype, previous, aliases, ncbi, hgnc] = cells[..] else {
             return Err(format!("found {} columns, expected {N_COLUMNS}", cells.len()));
         };
         let id: GeneId = id.parse().map_err(|e: Error| e.to_string())?;
@@ -162,6 +196,12 @@ impl Annotation {
         for name in aliases.split('|') {
             claim(&mut self.aliases, name, gene, approved);
         }
+        for number in ncbi.split('|') {
+            claim(&mut self.ncbi, number, gene, approved);
+        }
+        for number in hgnc.split('|') {
+            claim(&mut self.hgnc, number, gene, approved);
+        }
         let biotype = Biotype::from_gencode(biotype);
         self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
         Ok(())
@@ -169,7 +209,7 @@ impl Annotation {
 }
 
 /// Enters a gene's claim on a name; an approved claim beats those that are not.
-fn claim(names: &mut HashMap<&'static str, Owner>, name: &'static str, gene: u32, approved: bool) {
+fn claim(names: &mut Names, name: &'static str, gene: u32, approved: bool) {
     if name.is_empty() {
         return;
     }
@@ -213,6 +253,14 @@ mod tests {
         check("CD20", found("ENSG00000156738", Route::Previous));
         check("HER2", found("ENSG00000141736", Route::Alias));
         check("OCT4", Resolution::Ambiguous);
+        check("HGNC:11998", found("ENSG00000141510", Route::Hgnc));
+        check("hgnc:11998", found("ENSG00000141510", Route::Hgnc));
+        for prefix in ["NCBI", "GeneID", "ENTREZ", "ncbigene", "NCBIGene"] {
+            check(&format!("{prefix}:7157"), found("ENSG00000141510", Route::Ncbi));
+        }
+        check("7157", Resolution::Unknown);
+        check("HGNC:", Resolution::Unknown);
+        check("HGNC:99999999", Resolution::Unknown);
         check("Actb", Resolution::Unknown);
         check("", Resolution::Unknown);
     }

@@ -267,6 +267,31 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
+    /// A pickle that cannot be read as plain values.
+    #[error("{path}: byte {at}: found {found}, expected {expected}", path = path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// 0-based place of the operation.
+        at: usize,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// A pickle that wants to call or hold something that is not a plain value.
+    #[error(
+        "{path}: byte {at}: found {name}, expected plain values, for a pickle can run any code",
+        path = path.display()
+    )]
+    PickleGlobal {
+        /// The file.
+        path: PathBuf,
+        /// 0-based place of the operation.
+        at: usize,
+        /// `module.name` of it.
+        name: String,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -75,7 +75,7 @@ pub use droplets::{CellRanger22, Threshold};
 pub use duplicates::MIN_SHARED_GENES;
 pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};
-pub use gene_map::GeneMap;
+pub use gene_map::{GeneMap, GivenMap};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals};
 pub use medians::{MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians};

@@ -1,21 +1,40 @@
 //! From the gene rows of a file to the genes of a corpus.
 //!
-//! A row's id column is tried first: as an Ensembl id, then as a symbol. If
-//! that finds nothing, its name column is tried the same way. A well-formed
-//! Ensembl id always stands for itself, listed or not.
+//! The precedence: an Ensembl id in the id column, else one in the name
+//! column; it always stands for itself, listed or not. Then the id column by
+//! its content: HGNC id, NCBI id, current symbol, previous symbol, alias. If
+//! that finds nothing, the name column by the same order. A bare number is an
+//! NCBI id only where the whole id column is one (a decision per file).
+//!
+//! Around a name, the prefix of an assembly is taken off (`GRCh38_TP53`), an
+//! Ensembl id is found beside a symbol (`TP53_ENSG00000141510`), a symbol that
+//! a spreadsheet turned into a date is taken back if it can be only one
+//! (`10-Mar`), and what R or scanpy put behind the second row of a name
+//! (`TBCE.1`, `TBCE-1`) is taken off if the plain name is in the file too.
+//! With a [`GeneMap`] of the user's, that alone decides.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use crate::{
     annotation::{Annotation, Resolution, Route},
     error::{Error, Result},
     gene::{Biotype, Gene, GeneId},
+    gene_map::{GeneMap, GivenMap},
+    names,
     source::SourceGene,
 };
 
 /// A file is refused as another species' if this share of its rows, and more
 /// rows than those that match, are human symbols only in capitals.
 const RECASED_SHARE: f64 = 0.3;
+
+/// A column of numbers holds NCBI gene ids if this share of them is known.
+/// Of the numbers 1 to 3,000, which may just as well count the rows, about
+/// half are.
+const NCBI_SHARE: f64 = 0.8;
 
 /// Ensembl's codes of the species one meets most.
 const SPECIES: [(&str, &str); 10] = [
@@ -40,41 +59,119 @@ pub(crate) enum Fate {
 }
 
 /// The fate of each gene row of a file.
-pub(crate) fn map_rows(path: &Path, rows: &[SourceGene]) -> Result<Vec<Fate>> {
+pub(crate) fn map_rows(path: &Path, rows: &[SourceGene], map: &GeneMap) -> Result<Vec<Fate>> {
     let table = Annotation::shipped()?;
-    for (row, gene) in rows.iter().enumerate() {
-        let names = [Some(gene.id.as_str()), gene.symbol.as_deref()];
-        if let Some((found, species)) = names.iter().flatten().find_map(|n| Some((*n, species(n)?)))
+    refuse_foreign_ids(path, rows)?;
+    if let GeneMap::Given(names) = map {
+        let fates: Vec<Fate> = rows.iter().map(|row| given_fate(names, row)).collect();
+        refuse_no_genes(path, rows, &fates)?;
+        return Ok(fates);
+    }
+    let resolver = Resolver { table, numbers_are_ncbi: numbers_are_ncbi(table, rows) };
+    let mut fates: Vec<Fate> = rows.iter().map(|row| resolver.fate(row)).collect();
+    resolver.settle_uniquified(rows, &mut fates);
+    refuse_foreign_symbols(path, table, rows, &fates)?;
+    refuse_no_genes(path, rows, &fates)?;
+    Ok(fates)
+}
+
+fn given_fate(names: &GivenMap, row: &SourceGene) -> Fate {
+    let found = texts(row).find_map(|name| names.get(name));
+    found.map_or(Fate::Unknown, |id| Fate::Gene(id, Route::Map))
+}
+
+/// The id column, then the name column.
+fn texts(row: &SourceGene) -> impl Iterator<Item = &str> {
+    [Some(row.id.as_str()), row.symbol.as_deref()].into_iter().flatten()
+}
+
+/// Whether the id column holds NCBI gene ids without a prefix: nothing but
+/// numbers, nearly all of them known, and not just 0, 1, 2 and so on.
+fn numbers_are_ncbi(table: &Annotation, rows: &[SourceGene]) -> bool {
+    let digits = |id: &str| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit());
+    if !rows.iter().all(|row| digits(&row.id)) {
+        return false;
+    }
+    let number = |row: &SourceGene| row.id.parse::<u64>().ok();
+    let follows = |pair: &&[SourceGene]| number(&pair[1]) == number(&pair[0]).map(|n| n + 1);
+    let running = rows.windows(2).filter(follows).count();
+    let known = rows.iter().filter(|row| matches!(table.ncbi(&row.id), Resolution::Found(..)));
+    let share = known.count() as f64 / rows.len() as f64;
+    share >= NCBI_SHARE && 2 * running < rows.len()
+}
+
+/// The shipped annotation, as one file is to be read with it.
+struct Resolver {
+    table: &'static Annotation,
+    numbers_are_ncbi: bool,
+}
+
+impl Resolver {
+    fn fate(&self, row: &SourceGene) -> Fate {
+        if let Some(id) = texts(row).find_map(names::ensembl) {
+            let listed = self.table.gene(id).is_some();
+            return Fate::Gene(id, if listed { Route::Ensembl } else { Route::Unlisted });
+        }
+        if self.numbers_are_ncbi
+            && let Resolution::Found(id, route) = self.table.ncbi(&row.id)
         {
+            return Fate::Gene(id, route);
+        }
+        let mut fates = texts(row).map(|name| self.resolve(name));
+        let first = fates.next().unwrap_or(Fate::Unknown);
+        match (first, fates.next()) {
+            (Fate::Gene(id, route), _) => Fate::Gene(id, route),
+            (first, None | Some(Fate::Unknown)) => first,
+            (_, Some(second)) => second,
+        }
+    }
+
+    fn resolve(&self, name: &str) -> Fate {
+        let name = names::without_assembly(name.trim());
+        match self.table.resolve(name) {
+            Resolution::Found(id, route) => Fate::Gene(id, route),
+            Resolution::Ambiguous => Fate::Ambiguous,
+            Resolution::Unknown => self.resolve_date(name),
+        }
+    }
+
+    /// A symbol that a spreadsheet took for a date, if it was surely one gene.
+    fn resolve_date(&self, name: &str) -> Fate {
+        let Some(symbols) = names::before_spreadsheet(name) else { return Fate::Unknown };
+        let mut found = symbols.iter().map(|symbol| self.table.resolve(symbol));
+        let mut known = found.by_ref().filter(|found| *found != Resolution::Unknown);
+        match (known.next(), known.next()) {
+            (Some(Resolution::Found(id, route)), None) => Fate::Gene(id, route),
+            _ => Fate::Ambiguous,
+        }
+    }
+
+    /// Gives `TBCE.1` the gene of `TBCE` where the file has both.
+    fn settle_uniquified(&self, rows: &[SourceGene], fates: &mut [Fate]) {
+        if !fates.contains(&Fate::Unknown) {
+            return;
+        }
+        let all: HashSet<&str> = rows.iter().flat_map(texts).collect();
+        let unknown = rows.iter().zip(fates).filter(|(_, fate)| **fate == Fate::Unknown);
+        for (row, fate) in unknown {
+            let base = texts(row).filter_map(names::before_uniquifying);
+            match base.filter(|base| all.contains(base)).map(|base| self.resolve(base)).next() {
+                Some(Fate::Gene(id, _)) => *fate = Fate::Gene(id, Route::Uniquified),
+                Some(Fate::Ambiguous) => *fate = Fate::Ambiguous,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn refuse_foreign_ids(path: &Path, rows: &[SourceGene]) -> Result<()> {
+    for (row, gene) in rows.iter().enumerate() {
+        if let Some((found, species)) = texts(gene).find_map(|name| Some((name, species(name)?))) {
             let found = found.to_owned();
             return Err(Error::ForeignSpecies { path: path.to_owned(), row, found, species });
         }
     }
-    let fates: Vec<Fate> = rows.iter().map(|row| fate(table, row)).collect();
-    refuse_foreign_symbols(path, table, rows, &fates)?;
-    Ok(fates)
-}
-
-fn fate(table: &Annotation, row: &SourceGene) -> Fate {
-    match resolve(table, &row.id) {
-        Fate::Gene(id, route) => Fate::Gene(id, route),
-        first => match row.symbol.as_deref().map(|symbol| resolve(table, symbol)) {
-            None | Some(Fate::Unknown) => first,
-            Some(second) => second,
-        },
-    }
-}
-
-fn resolve(table: &Annotation, name: &str) -> Fate {
-    if let Some(id) = GeneId::from_versioned(name) {
-        let route = if table.gene(id).is_some() { Route::Ensembl } else { Route::Unlisted };
-        return Fate::Gene(id, route);
-    }
-    match table.resolve(name) {
-        Resolution::Found(id, route) => Fate::Gene(id, route),
-        Resolution::Ambiguous => Fate::Ambiguous,
-        Resolution::Unknown => Fate::Unknown,
-    }
+    Ok(())
 }
 
 /// The species of an Ensembl gene id that is not human.
@@ -116,7 +213,11 @@ fn refuse_foreign_symbols(
             example: recased[0].clone(),
         });
     }
-    if mapped == 0 {
+    Ok(())
+}
+
+fn refuse_no_genes(path: &Path, rows: &[SourceGene], fates: &[Fate]) -> Result<()> {
+    if !fates.iter().any(|fate| matches!(fate, Fate::Gene(..))) {
         let example = rows.first().map(|row| row.id.clone()).unwrap_or_default();
         return Err(Error::NoGenes { path: path.to_owned(), rows: rows.len(), example });
     }

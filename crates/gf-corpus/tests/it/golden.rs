@@ -223,6 +223,8 @@ fn by_symbol(path: &str, smallest_share: f64) {
 #[test]
 fn symbols_find_the_right_genes() {
     by_symbol("data/14_scenic_loom_mex/filtered_gene_bc_matrices", 0.998);
-    // GRCh37 ids that Ensembl has since retired have another id by symbol.
-    by_symbol("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19", 0.988);
+    // The rest: 0.48 % on GRCh37 ids that Ensembl has since retired and whose
+    // symbol leads to today's id (CCL5), 0.44 % on clone names no source knows
+    // (RP11-…), 0.07 % on symbols that moved to another gene, 0.02 % ambiguous.
+    by_symbol("data/02_pbmc3k_hg19/filtered_gene_bc_matrices/hg19", 0.9895);
 }

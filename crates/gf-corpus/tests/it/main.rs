@@ -4,11 +4,13 @@
 mod support;
 
 mod catalogue;
+mod genes;
 mod golden;
 mod h5ad;
 mod laws;
 mod medians;
 mod mex;
+mod pickle;
 mod pipeline;
 mod refused;
 mod suite;
