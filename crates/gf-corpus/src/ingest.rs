@@ -23,7 +23,7 @@ use crate::{
     error::{Error, Result},
     ledger::{FileLedger, Ledger},
     mapping::{Fate, GeneIndex, map_rows},
-    qc::{CellFilter, MIN_PROTEIN_CODING, Verdict},
+    qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict},
     source::{CountSource, SourceBlock, SourceGene, SourceOptions, open_source},
     writer::CorpusWriter,
 };
@@ -93,7 +93,8 @@ pub fn ingest(
 ) -> Result<Ledger> {
     check_target(out)?;
     let (plans, genes, columns) = plan(inputs, &options.source)?;
-    let filter = CellFilter::new(&genes, options.min_protein_coding);
+    let qc = QcOptions { min_protein_coding: options.min_protein_coding, ..QcOptions::default() };
+    let filter = CellFilter::new(&genes, &qc)?;
     let total = plans.iter().map(|plan| plan.n_cells as u64).sum();
     let mut writer = CorpusWriter::create(out, genes, columns)?;
     let mut books: Vec<FileLedger> = plans.iter().map(|plan| plan.ledger.clone()).collect();
@@ -313,7 +314,7 @@ fn map_cell((rows, counts): (&[u32], &[u32]), plan: &Plan, filter: &CellFilter) 
     }
     let mut row = CountMatrix::new(filter.n_genes());
     row.push_row(entries)?;
-    let verdict = filter.judge(total, row.indices().iter().copied());
+    let verdict = filter.judge(total, row.row(0));
     Ok(Mapped { row, total, ambiguous, unknown, verdict })
 }
 

@@ -62,6 +62,9 @@ pub struct CellTally {
     pub empty: u64,
     /// Dropped: too few detected protein-coding genes.
     pub few_protein_coding: u64,
+    /// Dropped: outside one of the optional limits.
+    #[serde(default)]
+    pub outside_limits: u64,
     /// Kept under another id, because theirs was taken.
     pub renamed: u64,
 }
@@ -74,6 +77,7 @@ impl CellTally {
             Verdict::Kept => &mut self.kept,
             Verdict::Empty => &mut self.empty,
             Verdict::FewProteinCoding => &mut self.few_protein_coding,
+            _ => &mut self.outside_limits,
         } += 1;
     }
 
@@ -136,6 +140,7 @@ impl Ledger {
                 kept: sum.cells.kept + file.cells.kept,
                 empty: sum.cells.empty + file.cells.empty,
                 few_protein_coding: sum.cells.few_protein_coding + file.cells.few_protein_coding,
+                outside_limits: sum.cells.outside_limits + file.cells.outside_limits,
                 renamed: sum.cells.renamed + file.cells.renamed,
             },
             mapped: plus(sum.mapped, file.mapped()),

@@ -40,6 +40,7 @@ mod sort;
 mod source;
 mod mapping;
 mod qc;
+mod droplets;
 mod ledger;
 mod ingest;
 mod writer;
@@ -51,12 +52,15 @@ mod error;
 pub use annotation::{Annotation, Resolution, Route};
 pub use corpus::{CellBlock, Corpus};
 pub use counts::CountMatrix;
+pub use droplets::{
+    Ambient, CellRanger22, DropletCall, DropletPlan, DropletRows, EmptyDrops, Role, Threshold,
+};
 pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};
 pub use ingest::{IngestOptions, Progress, ingest};
 pub use ledger::{CellTally, FileLedger, Ledger, Tally, Totals};
 pub use medians::{Medians, cp10k, nonzero_medians};
-pub use qc::{MIN_PROTEIN_CODING, Verdict};
+pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};
 pub use source::{
     COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
     open_source,

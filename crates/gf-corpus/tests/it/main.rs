@@ -3,12 +3,14 @@
 
 mod support;
 
+mod droplets;
 mod golden;
 mod h5ad;
 mod laws;
 mod medians;
 mod mex;
 mod pipeline;
+mod qc;
 mod refused;
 mod suite;
 
