@@ -292,6 +292,43 @@ pub enum Error {
         /// `module.name` of it.
         name: String,
     },
+    /// A number that a user set is out of range.
+    #[error("{name}: found {found}, expected {expected}")]
+    Setting {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: String,
+    },
+    /// The droplets taken for empty do not tell what the ambient RNA is.
+    #[error(
+        "{droplets} ambient droplets with {counts} counts have {found} distinct counts a gene, \
+         expected at least {expected}"
+    )]
+    Ambient {
+        /// Droplets taken for empty.
+        droplets: u64,
+        /// All their counts.
+        counts: u64,
+        /// How many different sums a gene has over them.
+        found: usize,
+        /// How many the smoothing needs.
+        expected: usize,
+    },
+    /// A droplet's row is not what its total promised.
+    #[error("droplet {droplet}: {what}: found {found}, expected {expected}")]
+    Droplet {
+        /// 0-based droplet.
+        droplet: usize,
+        /// What was compared.
+        what: &'static str,
+        /// The number found.
+        found: u64,
+        /// The number expected.
+        expected: u64,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

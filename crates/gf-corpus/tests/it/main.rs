@@ -5,6 +5,7 @@ mod support;
 
 mod catalogue;
 mod genes;
+mod droplets;
 mod golden;
 mod h5ad;
 mod laws;
@@ -12,6 +13,7 @@ mod medians;
 mod mex;
 mod pickle;
 mod pipeline;
+mod qc;
 mod refused;
 mod suite;
 
