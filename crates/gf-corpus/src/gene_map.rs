@@ -5,6 +5,8 @@ use std::{
     path::Path,
 };
 
+use xxhash_rust::xxh3::xxh3_128;
+
 use crate::{
     error::{Error, Result},
     gene::GeneId,
@@ -58,6 +60,15 @@ impl GeneMap {
         let map =
             if starts(0x80)? { GivenMap::from_pickle(path)? } else { GivenMap::from_text(path)? };
         Ok(Self::Given(map))
+    }
+
+    /// A hash of what it says, so that files read with another map are told apart.
+    pub(crate) fn hash(&self) -> u128 {
+        let Self::Given(map) = self else { return 0 };
+        let pair = |(name, id): (&String, &GeneId)| xxh3_128(format!("{name}\0{id}").as_bytes());
+        // A sum does not depend on the order of the names.
+        let sum = map.ids.iter().map(pair).fold(1 + u128::from(map.in_capitals), u128::wrapping_add);
+        sum.max(1)
     }
 
     /// Keeps only entries whose id the reference's token dictionary (a

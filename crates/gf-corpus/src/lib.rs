@@ -71,7 +71,9 @@ pub use corpus::{CellBlock, Corpus, Selection};
 pub use counts::CountMatrix;
 pub use discover::Found;
 pub use doi::Doi;
-pub use droplets::{CellRanger22, Threshold};
+pub use droplets::{
+    Ambient, CellRanger22, DropletCall, DropletPlan, DropletRows, EmptyDrops, Role, Threshold,
+};
 pub use duplicates::MIN_SHARED_GENES;
 pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};

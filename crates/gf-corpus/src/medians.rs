@@ -126,9 +126,9 @@ impl Medians {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_pickle(&self, path: &Path) -> Result<()> {
-        let entries: Vec<(String, f64)> =
-            self.iter().map(|(id, median)| (id.to_string(), median)).collect();
-        pickle::write_f64_dict(path, &entries)
+        let ids: Vec<String> = self.iter().map(|(id, _)| id.to_string()).collect();
+        let medians = self.iter().map(|(_, median)| median);
+        pickle::write_f64_dict(path, ids.iter().map(String::as_str).zip(medians))
     }
 
     fn write(&self, file: &File) -> std::io::Result<()> {

@@ -37,7 +37,7 @@ pub const COLUMNS: [&str; 16] = [
 const MAX_ID: usize = 100;
 
 /// One file or folder of counts and what its catalogue says of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Study {
     /// Name within the corpus: 1 to 100 of `A-Z a-z 0-9 . _ -`.
     pub id: String,
@@ -75,6 +75,12 @@ pub struct Study {
 }
 
 impl Study {
+    /// A study of which nothing but its file is known.
+    #[must_use]
+    pub fn new(id: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self { id: id.into(), path: path.into(), ..Self::default() }
+    }
+
     /// All DOIs of the study, preprints last.
     pub fn all_dois(&self) -> impl Iterator<Item = &Doi> {
         self.dois.iter().chain(&self.preprint_dois)
@@ -100,6 +106,23 @@ pub enum Malignant {
 }
 
 impl Malignant {
+    /// Whether every cell is.
+    #[must_use]
+    pub fn is_whole_study(&self) -> bool {
+        *self == Self::Yes
+    }
+
+    /// Whether a cell is, given the value of each of its metadata columns.
+    pub fn is_cell_malignant<'a>(&self, value: impl FnOnce(&str) -> Option<&'a str>) -> bool {
+        match self {
+            Self::No => false,
+            Self::Yes => true,
+            Self::Where { column, values } => {
+                value(column).is_some_and(|found| values.iter().any(|value| value == found))
+            }
+        }
+    }
+
     fn new(text: &str) -> Option<Self> {
         if let Some(all) = yes_no(text) {
             return Some(if all { Self::Yes } else { Self::No });
