@@ -315,7 +315,10 @@ fn droplets_that_do_not_fit() {
         assert_eq!(push(rows).unwrap_err().to_string(), words);
     };
     check(&[(&[0], &[50])], "droplet 1: droplets: found 1, expected 2");
-    check(&[(&[0], &[50]); 3], "droplet 2: droplets: found 3, expected 2");
+    check(
+        &[(&[0], &[50]), (&[0], &[50]), (&[0], &[50])],
+        "droplet 2: droplets: found 3, expected 2",
+    );
     check(
         &[(&[3], &[50])],
         "droplet 0: a gene index below the number of genes: found 3, expected 3",
