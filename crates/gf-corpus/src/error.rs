@@ -329,6 +329,20 @@ pub enum Error {
         /// The number expected.
         expected: u64,
     },
+    /// An object is compressed with a filter that is not read.
+    #[error(
+        "{path}: {object}: stored with filter {filter}, \
+         expected gzip, lzf, szip, zstd, lz4, blosc or none",
+        path = path.display()
+    )]
+    Filter {
+        /// The file.
+        path: PathBuf,
+        /// The object inside the file.
+        object: String,
+        /// The filter's registered number, and its name where it is a common one.
+        filter: String,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,

@@ -2,9 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use rust_hdf5::{DatatypeMessage, H5Dataset, H5File, H5Type, Hdf5Error, ReadNumeric};
+use rust_hdf5::{
+    DatatypeMessage, H5Dataset, H5File, H5Type, Hdf5Error, ReadNumeric, StorageLayout,
+};
 
 use crate::error::{Error, Result};
+
+/// Largest chunk that is unpacked, in bytes (HDF5 writers choose at most a few MiB).
+const MAX_CHUNK: u64 = 128 << 20;
+/// gzip, shuffle, fletcher32, szip, nbit, scaleoffset, lzf, blosc, lz4, bitshuffle, zstd.
+const READ_FILTERS: [u16; 11] = [1, 2, 3, 4, 5, 6, 32000, 32001, 32004, 32008, 32015];
 
 /// An open HDF5 file and its path.
 pub(super) struct H5 {
@@ -49,7 +56,9 @@ impl H5 {
     pub(super) fn dataset(&self, object: &str) -> Result<Data> {
         let dataset = self.file.dataset(object).map_err(error(&self.path, object))?;
         let kind = dataset.datatype().map_err(error(&self.path, object))?;
-        Ok(Data { dataset, kind, path: self.path.clone(), object: object.to_owned() })
+        let data = Data { dataset, kind, path: self.path.clone(), object: object.to_owned() };
+        data.check_storage()?;
+        Ok(data)
     }
 
     pub(super) fn encoding(&self, object: &str, found: impl Into<String>, expected: &str) -> Error {
@@ -74,13 +83,36 @@ pub(super) struct Data {
 }
 
 impl Data {
+    /// Refuses what would read other files, need a missing filter, or unpack
+    /// a chunk beyond [`MAX_CHUNK`].
+    fn check_storage(&self) -> Result<()> {
+        let failed = || error(&self.path, &self.object);
+        for filter in self.dataset.filters().map_err(failed())? {
+            if !READ_FILTERS.contains(&filter.id) {
+                let (path, object) = (self.path.clone(), self.object.clone());
+                return Err(Error::Filter { path, object, filter: filter_name(filter.id) });
+            }
+        }
+        let is_virtual = self.dataset.storage_layout().map_err(failed())? == StorageLayout::Virtual;
+        if is_virtual || !self.dataset.external_files().map_err(failed())?.is_empty() {
+            return Err(self.encoding("values inside the file"));
+        }
+        let Some(dims) = self.dataset.chunk_dims() else { return Ok(()) };
+        let start = u64::from(self.kind.element_size());
+        let n_bytes = dims.iter().fold(start, |n, &dim| n.saturating_mul(dim as u64));
+        if n_bytes == 0 || n_bytes > MAX_CHUNK {
+            return Err(self.encoding(&format!("chunks of 1 to {MAX_CHUNK} bytes")));
+        }
+        Ok(())
+    }
+
     pub(super) fn shape(&self) -> Vec<usize> {
         self.dataset.shape()
     }
 
     /// Number of elements of a vector.
     pub(super) fn len(&self) -> usize {
-        self.shape().iter().product()
+        self.shape().into_iter().fold(1, usize::saturating_mul)
     }
 
     pub(super) fn slice<T: H5Type>(&self, starts: &[usize], counts: &[usize]) -> Result<Vec<T>> {
@@ -111,6 +143,16 @@ impl Data {
             expected: expected.to_owned(),
         }
     }
+}
+
+fn filter_name(id: u16) -> String {
+    let name = match id {
+        307 => "bzip2",
+        32013 => "zfp",
+        32026 => "blosc2",
+        _ => return id.to_string(),
+    };
+    format!("{id} ({name})")
 }
 
 fn error(path: &Path, object: &str) -> impl FnOnce(Hdf5Error) -> Error {

@@ -1,7 +1,8 @@
 //! The count matrix of an `.h5ad` file: CSR, CSC or dense, any number type.
 //!
 //! CSR and dense matrices are read block by block. CSC is stored gene by
-//! gene, so it is turned once in memory (8 bytes a stored value).
+//! gene, so it is turned once through a sort in bounded memory (12 bytes a
+//! stored value on disk).
 
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
@@ -9,10 +10,12 @@ use super::super::{
     SourceGene,
     hdf5::{Data, H5},
     raw_count,
+    turned::{Entry, Turned},
 };
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    sort::ExternalSort,
 };
 
 /// Stored values looked at to tell raw counts from other numbers.
@@ -36,7 +39,7 @@ pub(super) struct Matrix {
 
 enum Store {
     Csr(Compressed),
-    Csc { stored: Compressed, turned: Option<CountMatrix> },
+    Csc { stored: Compressed, turned: Option<Turned> },
     Dense(Data),
 }
 
@@ -88,13 +91,19 @@ impl Matrix {
 
     /// The cells from `start` to before `end`.
     pub(super) fn read(&mut self, start: usize, end: usize, names: &Names) -> Result<CountMatrix> {
-        if let Store::Csc { turned: None, .. } = self.store {
-            let whole = self.turn(names)?;
-            if let Store::Csc { turned, .. } = &mut self.store {
-                *turned = Some(whole);
-            }
+        let whole = match &self.store {
+            Store::Csc { stored, turned: None } => Some(self.turn(stored, names)?),
+            _ => None,
+        };
+        if let (Store::Csc { turned, .. }, Some(whole)) = (&mut self.store, whole) {
+            *turned = Some(whole);
         }
         let mut counts = CountMatrix::new(self.n_genes);
+        if let Store::Csc { turned: Some(turned), .. } = &mut self.store {
+            for cell in start..end {
+                counts.push_row(turned.row(cell as u32)?)?;
+            }
+        }
         match &self.store {
             Store::Csr(stored) => self.read_csr(stored, start, end, names, &mut counts)?,
             Store::Dense(data) => {
@@ -104,15 +113,7 @@ impl Matrix {
                     counts.push_row((0..).zip(row.iter().copied()).collect())?;
                 }
             }
-            Store::Csc { turned, .. } => {
-                for cell in start..end {
-                    let row = turned.iter().flat_map(|m| {
-                        let (genes, values) = m.row(cell);
-                        genes.iter().copied().zip(values.iter().copied())
-                    });
-                    counts.push_row(row.collect())?;
-                }
-            }
+            Store::Csc { .. } => {}
         }
         Ok(counts)
     }
@@ -136,39 +137,23 @@ impl Matrix {
         Ok(())
     }
 
-    /// Turns a gene-by-gene matrix into cells.
-    fn turn(&self, names: &Names) -> Result<CountMatrix> {
-        let Store::Csc { stored, .. } = &self.store else {
-            return Ok(CountMatrix::new(self.n_genes));
-        };
+    /// Turns a gene-by-gene matrix into cells, in bounded memory.
+    fn turn(&self, stored: &Compressed, names: &Names) -> Result<Turned> {
         let n_values = stored.data.len();
-        let mut ends = vec![0usize; self.n_cells + 1];
-        for from in (0..n_values).step_by(CHUNK) {
-            for cell in stored.read_indices(from, n_values.min(from + CHUNK), self.n_cells)? {
-                ends[cell as usize + 1] += 1;
-            }
-        }
-        for cell in 0..self.n_cells {
-            ends[cell + 1] += ends[cell];
-        }
-        let mut entries = vec![(0u32, 0u32); n_values];
-        let mut next = ends.clone();
+        let mut entries = ExternalSort::new();
+        let mut gene = 0;
         for from in (0..n_values).step_by(CHUNK) {
             let to = n_values.min(from + CHUNK);
             let cells = stored.read_indices(from, to, self.n_cells)?;
-            let values = self.check(stored.read_values(from, to - from)?, from, names)?;
-            for (at, (cell, value)) in (from..).zip(cells.into_iter().zip(values)) {
-                let gene = stored.indptr.partition_point(|&end| end <= at) - 1;
-                let place = &mut next[cell as usize];
-                entries[*place] = (gene as u32, value);
-                *place += 1;
+            let counts = self.check(stored.read_values(from, to - from)?, from, names)?;
+            for (at, (cell, count)) in (from..).zip(cells.into_iter().zip(counts)) {
+                while stored.indptr[gene + 1] <= at {
+                    gene += 1;
+                }
+                entries.push(Entry { cell, row: gene as u32, count })?;
             }
         }
-        let mut counts = CountMatrix::new(self.n_genes);
-        for span in ends.windows(2) {
-            counts.push_row(entries[span[0]..span[1]].to_vec())?;
-        }
-        Ok(counts)
+        Turned::new(entries)
     }
 
     /// Counts, or an error that names the cell and gene of the first other value.
