@@ -66,10 +66,7 @@ fn is_exact(args: &MediansArgs) -> bool {
 type Progressing<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// Writes the output; returns the numbers of genes and of cells.
-fn compute(
-    args: &MediansArgs,
-    progress: Progressing,
-) -> Result<(usize, u64), gf_corpus::Error> {
+fn compute(args: &MediansArgs, progress: Progressing) -> Result<(usize, u64), gf_corpus::Error> {
     let selection = if args.all_cells { Selection::ALL } else { Selection::MEDIANS };
     if is_exact(args) {
         let corpus = Corpus::open(&args.inputs[0])?;

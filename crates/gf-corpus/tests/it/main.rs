@@ -6,6 +6,7 @@ mod support;
 mod catalogue;
 mod genes;
 mod droplets;
+mod duplicates;
 mod golden;
 mod h5ad;
 mod laws;
