@@ -85,7 +85,9 @@ pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{
     CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
 };
-pub use medians::{MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians};
+pub use medians::{
+    MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians, refine_medians,
+};
 pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;
 pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use gf_corpus::{
-    Corpus, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Progress, Selection, nonzero_medians,
+    Corpus, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Progress, Selection, refine_medians,
 };
 
 use crate::{failure::Failure, outputs::claim_file, render, shell::Shell};
@@ -70,9 +70,10 @@ fn compute(args: &MediansArgs, progress: Progressing) -> Result<(usize, u64), gf
     let selection = if args.all_cells { Selection::ALL } else { Selection::MEDIANS };
     if is_exact(args) {
         let corpus = Corpus::open(&args.inputs[0])?;
-        let medians = nonzero_medians(&corpus, selection, progress)?;
+        let sketch = MedianSketch::of(&corpus, selection, progress)?;
+        let medians = refine_medians(&sketch, &corpus, selection, progress)?;
         write(&medians, &args.output)?;
-        return Ok((medians.len(), corpus.n_cells_in(selection)));
+        return Ok((medians.len(), sketch.n_cells()));
     }
     let mut sum = MedianSketch::default();
     for input in &args.inputs {

@@ -95,12 +95,14 @@ fn holds_every_part() {
         "GATA4",
         "0.02000",
         "1,201",
+        "CELLxGENE",
+        "37.5 %",
         "gf ingest cells.h5ad -o corpus",
         "gf 0.1.0",
     ] {
         assert!(html.contains(text), "{text}");
     }
-    assert_eq!(html.matches("<svg viewBox").count(), 4, "histogram, loss, map, genes");
+    assert_eq!(html.matches("<svg viewBox").count(), 5, "databases, histogram, loss, map, genes");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gf_corpus::{
-    Catalogue, Corpus, IngestOptions, Ledger, Malignant, Selection, Study, ingest,
-};
+use gf_corpus::{Catalogue, Corpus, IngestOptions, Ledger, Malignant, Selection, Study, ingest};
 
 use crate::support::{
     Mex, balanced, every_cell, immune, lenient, next_study, run, shared, text, write,
