@@ -6,11 +6,13 @@ mod support;
 mod golden;
 mod h5ad;
 mod laws;
+mod loom;
 mod medians;
 mod mex;
 mod pipeline;
 mod refused;
 mod suite;
+mod tenx_h5;
 
 #[test]
 fn tensor_suite_on_flex() {
