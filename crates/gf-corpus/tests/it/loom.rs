@@ -21,7 +21,7 @@ struct Loom<T> {
 
 /// The count of a gene row in a cell of the small file.
 fn count(gene: usize, cell: usize) -> u8 {
-    if (gene + cell) % 3 == 0 { (gene * N_CELLS + cell + 1) as u8 } else { 0 }
+    if (gene + cell).is_multiple_of(3) { (gene * N_CELLS + cell + 1) as u8 } else { 0 }
 }
 
 impl<T: H5Type> Loom<T> {
@@ -139,6 +139,37 @@ fn every_number_type_and_layout() {
     check(u64::from);
     check(f32::from);
     check(f64::from);
+}
+
+#[test]
+fn metadata_of_every_type() {
+    in_folder(|path| {
+        let loom = Loom { cells: None, ..Loom::new(|v| v) };
+        let path = loom.write(path);
+        let file = H5File::open_rw(&path).unwrap();
+        let names = ["A", "B", "C", "D", "E"].map(str::to_owned);
+        fixed(&file, "col_attrs", "obs_names", &names);
+        let group = file.root_group().group("col_attrs").unwrap();
+        group.write_vlen_strings("text", &["", "\u{b5}", "x y", "4", "5"]).unwrap();
+        vector(&file, "col_attrs/i8", &[-1i8, 2, 3, 4, 5]);
+        vector(&file, "col_attrs/u64", &[u64::MAX, 2, 3, 4, 5]);
+        vector(&file, "col_attrs/f32", &[0.1f32, f32::NAN, 3.0, 4.0, 5.0]);
+        vector(&file, "col_attrs/f64", &[0.1f64, f64::NAN, 3.0, 4.0, 5.0]);
+        group.new_dataset::<f64>().shape([5, 2]).create("pca").unwrap();
+        file.close().unwrap();
+        let (_folder, corpus, ledger) = lenient(&[path], None).unwrap();
+        assert_eq!(ledger.files[0].unread_columns, ["pca"]);
+        assert_eq!(triplets(&corpus), expected(|cell| names[cell].clone()));
+        let check = |name: &str, values: [Option<&str>; 2]| {
+            let values = values.map(|value| value.map(str::to_owned));
+            assert_eq!(column(&corpus, name)[..2], values, "{name}");
+        };
+        check("text", [Some(""), Some("\u{b5}")]);
+        check("i8", [Some("-1"), Some("2")]);
+        check("u64", [Some("18446744073709551615"), Some("2")]);
+        check("f32", [Some("0.1"), None]);
+        check("f64", [Some("0.1"), None]);
+    });
 }
 
 #[test]

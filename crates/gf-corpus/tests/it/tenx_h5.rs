@@ -277,8 +277,8 @@ fn structure() {
     t(|t| t.indptr[2] = 4, &["against the last offset", "found 5, expected 4"]);
     t(|t| t.indptr[2] = i64::MAX, &["against the last offset", "found 5"]);
     t(|t| t.indptr[0] = 1, &["the first offset", "found 1, expected 0"]);
-    t(|t| drop(t.indptr.pop()), &["offsets against cells and one", "found 2, expected 3"]);
-    t(|t| drop(t.indices.pop()), &["stored values against indices", "found 5, expected 4"]);
+    t(|t| t.indptr.truncate(2), &["offsets against cells and one", "found 2, expected 3"]);
+    t(|t| t.indices.truncate(4), &["stored values against indices", "found 5, expected 4"]);
     t(|t| t.shape = vec![10, 3], &["columns against the barcodes", "found 3, expected 2"]);
     t(|t| t.shape = vec![11, 2], &["rows against the features", "found 11, expected 10"]);
     t(|t| t.shape = vec![-10, 2], &["matrix/shape", "-10"]);
