@@ -23,8 +23,11 @@ pub enum Error {
         /// The text.
         found: String,
     },
-    /// A path that is neither a MEX folder nor an `.h5ad` file.
-    #[error("{path}: neither a folder with a matrix.mtx nor an .h5ad file", path = path.display())]
+    /// A path that is none of the formats.
+    #[error(
+        "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom or 10x .h5 file",
+        path = path.display()
+    )]
     UnknownFormat {
         /// The path as given.
         path: PathBuf,
@@ -342,6 +345,18 @@ pub enum Error {
         object: String,
         /// The filter's registered number, and its name where it is a common one.
         filter: String,
+    },
+    /// An HDF5 file laid out as none of the formats.
+    #[error(
+        "{path}: found {present} in it, expected a 10x matrix (barcodes, data, indices, indptr and \
+         features or genes), an AnnData (obs and var) or a loom (matrix and row_attrs)",
+        path = path.display()
+    )]
+    UnknownHdf5 {
+        /// The file.
+        path: PathBuf,
+        /// What lies at its top.
+        present: String,
     },
     /// The progress callback asked to stop.
     #[error("cancelled")]

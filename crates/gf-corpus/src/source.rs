@@ -16,8 +16,13 @@ use crate::{
 };
 
 mod hdf5;
+mod texts;
+mod values;
+mod gene_columns;
 mod turned;
 mod h5ad;
+mod loom;
+mod tenx_h5;
 mod mex;
 
 /// Farthest a stored value may lie from a whole number and still be a count.
@@ -33,7 +38,9 @@ const READ_BUFFER: usize = 1 << 18;
 pub struct SourceOptions {
     /// The matrix of an `.h5ad` file: `X`, `raw/X` or the name of a layer.
     /// Without it: `X` if it holds raw counts, else `raw/X`, else the layer
-    /// `counts`. MEX folders hold one matrix and take no notice.
+    /// `counts`. Of a `.loom` file: `matrix` (which is read without it) or the
+    /// name of a layer; of a 10x HDF5 file: the group of a genome. MEX folders
+    /// hold one matrix and take no notice.
     pub layer: Option<String>,
 }
 
@@ -97,19 +104,43 @@ pub trait CountSource: Send {
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>>;
 }
 
-/// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain) or an `.h5ad` file.
+/// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain), an `.h5ad` or
+/// `.loom` file, or an `.h5` or `.hdf5` file, which is known by its content:
+/// 10x HDF5, or one of the two others under a wrong name.
 ///
 /// # Errors
-/// [`Error::UnknownFormat`] for anything else, or what is wrong with the file.
+/// [`Error::UnknownFormat`] or [`Error::UnknownHdf5`] for anything else, or
+/// what is wrong with the file.
 pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
     if meta.is_dir() {
         return Ok(Box::new(mex::MexSource::open(path)?));
     }
-    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("h5ad")) {
+    let end = path.extension().unwrap_or_default().to_ascii_lowercase();
+    match end.to_str() {
+        Some("h5ad") => Ok(Box::new(h5ad::H5adSource::open(path, options)?)),
+        Some("loom") => Ok(Box::new(loom::LoomSource::open(path, options)?)),
+        Some("h5" | "hdf5") => open_hdf5(path, options),
+        _ => Err(Error::UnknownFormat { path: path.to_owned() }),
+    }
+}
+
+/// Opens an HDF5 file by what lies in it.
+fn open_hdf5(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
+    let h5 = hdf5::H5::open(path)?;
+    let has = |names: [&str; 2]| names.iter().all(|name| h5.has(name));
+    if tenx_h5::is_tenx(&h5) {
+        return Ok(Box::new(tenx_h5::TenxSource::open(path, options)?));
+    }
+    if has(["obs", "var"]) {
         return Ok(Box::new(h5ad::H5adSource::open(path, options)?));
     }
-    Err(Error::UnknownFormat { path: path.to_owned() })
+    if has(["matrix", "row_attrs"]) {
+        return Ok(Box::new(loom::LoomSource::open(path, options)?));
+    }
+    let present = h5.top();
+    let present = if present.is_empty() { "nothing".to_owned() } else { present.join(", ") };
+    Err(Error::UnknownHdf5 { path: path.to_owned(), present })
 }
 
 /// The count a stored number stands for, if it stands for one.

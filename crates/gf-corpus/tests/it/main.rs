@@ -10,6 +10,7 @@ mod duplicates;
 mod golden;
 mod h5ad;
 mod laws;
+mod loom;
 mod medians;
 mod mex;
 mod pickle;
@@ -17,6 +18,7 @@ mod pipeline;
 mod qc;
 mod refused;
 mod suite;
+mod tenx_h5;
 
 #[test]
 fn tensor_suite_on_flex() {

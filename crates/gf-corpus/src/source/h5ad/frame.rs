@@ -33,10 +33,6 @@ impl Frame {
         }
         Ok(frame)
     }
-
-    pub(super) fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|(n, _)| n == name).map(|(_, column)| column)
-    }
 }
 
 fn read_group(h5: &H5, object: &str) -> Result<Frame> {
