@@ -1,6 +1,9 @@
 //! An HDF5 file with errors that say which file and which object.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{OnceLock, atomic::AtomicU64},
+};
 
 use rust_hdf5::{
     DatatypeMessage, H5Dataset, H5File, H5Type, Hdf5Error, ReadNumeric, StorageLayout,
@@ -8,6 +11,18 @@ use rust_hdf5::{
 
 use crate::error::{Error, Result};
 
+mod heap;
+mod stored;
+
+/// Most bytes that one read may ask for, whatever the file declares.
+pub(super) const MAX_READ: usize = 256 << 20;
+/// Longest string of a table, in bytes.
+pub(super) const MAX_STRING: usize = 1 << 14;
+/// How many bytes a data set may declare for each byte of the file. Gzip packs
+/// a thousandfold at most; the rest is room for chunks that were never written.
+const MAX_RATIO: u64 = 4096;
+/// Least bytes of the file that each declared chunk costs: its address.
+const MIN_CHUNK_ENTRY: u64 = 8;
 /// Largest chunk that is unpacked, in bytes (HDF5 writers choose at most a few MiB).
 const MAX_CHUNK: u64 = 128 << 20;
 /// gzip, shuffle, fletcher32, szip, nbit, scaleoffset, lzf, blosc, lz4, bitshuffle, zstd.
@@ -17,13 +32,16 @@ const READ_FILTERS: [u16; 11] = [1, 2, 3, 4, 5, 6, 32000, 32001, 32004, 32008, 3
 pub(super) struct H5 {
     file: H5File,
     path: PathBuf,
+    /// Bytes of the file.
+    len: u64,
 }
 
 impl H5 {
     pub(super) fn open(path: &Path) -> Result<Self> {
         // Locks fail on read-only media, and nothing is written here.
         let file = H5File::options().no_locking().open(path).map_err(error(path, "/"))?;
-        Ok(Self { file, path: path.to_owned() })
+        let len = std::fs::metadata(path).map_err(Error::io(path))?.len();
+        Ok(Self { file, path: path.to_owned(), len })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -32,7 +50,7 @@ impl H5 {
 
     /// Whether there is a data set or group of that name.
     pub(super) fn has(&self, object: &str) -> bool {
-        self.is_group(object) || self.file.dataset(object).is_ok()
+        self.is_group(object) || self.inside(object).is_ok_and(|_| self.file.dataset(object).is_ok())
     }
 
     pub(super) fn is_group(&self, object: &str) -> bool {
@@ -49,15 +67,41 @@ impl H5 {
     pub(super) fn attribute(&self, object: &str, name: &str) -> Option<String> {
         match self.file.root_group().group(object) {
             Ok(group) => group.attr_string(name).ok(),
-            Err(_) => self.file.dataset(object).ok()?.attr(name).ok()?.read_string().ok(),
+            Err(_) => {
+                self.inside(object).ok()?;
+                self.file.dataset(object).ok()?.attr(name).ok()?.read_string().ok()
+            }
+        }
+    }
+
+    /// Refuses a name that leads to another file.
+    fn inside(&self, object: &str) -> Result<()> {
+        // A group handle does not cross a link into another file, and says so
+        // before it opens anything; a data set's would follow it.
+        match self.file.root_group().group(object) {
+            Err(Hdf5Error::Unsupported(_)) => {
+                Err(self.encoding(object, "a link to another file", "values inside the file"))
+            }
+            _ => Ok(()),
         }
     }
 
     pub(super) fn dataset(&self, object: &str) -> Result<Data> {
+        self.inside(object)?;
         let dataset = self.file.dataset(object).map_err(error(&self.path, object))?;
         let kind = dataset.datatype().map_err(error(&self.path, object))?;
-        let data = Data { dataset, kind, path: self.path.clone(), object: object.to_owned() };
+        let data = Data {
+            dataset,
+            kind,
+            path: self.path.clone(),
+            object: object.to_owned(),
+            file_len: self.len,
+            base: self.file.userblock_size(),
+            heap_read: AtomicU64::new(0),
+            whole: OnceLock::new(),
+        };
         data.check_storage()?;
+        data.check_size()?;
         Ok(data)
     }
 
@@ -80,6 +124,13 @@ pub(super) struct Data {
     pub(super) path: PathBuf,
     /// Its name in the file.
     pub(super) object: String,
+    file_len: u64,
+    /// Where addresses count from.
+    base: u64,
+    /// Bytes read from large heaps so far.
+    heap_read: AtomicU64,
+    /// All elements, where they cannot be read by windows.
+    whole: OnceLock<Vec<u8>>,
 }
 
 impl Data {
@@ -106,35 +157,70 @@ impl Data {
         Ok(())
     }
 
+    /// Refuses more values or chunks than the file can hold.
+    fn check_size(&self) -> Result<()> {
+        let n_bytes = product(&self.shape()).saturating_mul(u64::from(self.kind.element_size()));
+        if n_bytes > self.file_len.saturating_mul(MAX_RATIO) {
+            let bytes = format!("at most {MAX_RATIO} bytes for each of the file's {}", self.file_len);
+            return Err(self.encoding(&bytes));
+        }
+        let Some(chunk) = self.dataset.chunk_dims() else { return Ok(()) };
+        if chunk.len() != self.shape().len() {
+            return Err(self.encoding("chunks of as many dimensions"));
+        }
+        let along = |(&dim, &chunk): (&usize, &usize)| dim.div_ceil(chunk.max(1));
+        let n_chunks = product(&self.shape().iter().zip(&chunk).map(along).collect::<Vec<_>>());
+        if n_chunks.saturating_mul(MIN_CHUNK_ENTRY) > self.file_len {
+            return Err(self.encoding(&format!("fewer than {n_chunks} chunks in such a short file")));
+        }
+        Ok(())
+    }
+
+    /// Refuses a read of more than [`MAX_READ`] bytes.
+    fn check_read(&self, n: usize) -> Result<()> {
+        if n.saturating_mul(self.kind.element_size() as usize) > MAX_READ {
+            return Err(self.encoding(&format!("at most {MAX_READ} bytes, {n} values were asked for")));
+        }
+        Ok(())
+    }
+
+    /// Values of each chunk along the first dimension, if stored in chunks.
+    pub(super) fn chunk_rows(&self) -> Option<usize> {
+        self.dataset.chunk_dims()?.first().copied()
+    }
+
     pub(super) fn shape(&self) -> Vec<usize> {
         self.dataset.shape()
     }
 
     /// Number of elements of a vector.
     pub(super) fn len(&self) -> usize {
-        self.shape().into_iter().fold(1, usize::saturating_mul)
+        usize::try_from(product(&self.shape())).unwrap_or(usize::MAX)
     }
 
     pub(super) fn slice<T: H5Type>(&self, starts: &[usize], counts: &[usize]) -> Result<Vec<T>> {
+        self.check_read(usize::try_from(product(counts)).unwrap_or(usize::MAX))?;
         self.dataset.read_slice(starts, counts).map_err(error(&self.path, &self.object))
     }
 
     /// Integers of any width; one that does not fit is an error.
     pub(super) fn integers<T: ReadNumeric>(&self, start: usize, n: usize) -> Result<Vec<T>> {
+        self.check_read(n)?;
         let read = self.dataset.read_numeric_slice_as(&[start], &[n]);
         read.map_err(error(&self.path, &self.object))
     }
 
-    pub(super) fn strings(&self) -> Result<Vec<String>> {
-        self.dataset.read_strings_lossy().map_err(error(&self.path, &self.object))
-    }
-
     /// All elements as bytes, as stored.
     pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        self.check_read(self.len())?;
         self.dataset.read_raw_bytes().map_err(error(&self.path, &self.object))
     }
 
-    /// The one element of a scalar, or of a vector of one.
+    /// What the reader refused about this data set.
+    fn failed(&self, reason: String) -> Error {
+        Error::Hdf5 { path: self.path.clone(), object: self.object.clone(), reason }
+    }
+
     pub(super) fn encoding(&self, expected: &str) -> Error {
         Error::Encoding {
             path: self.path.clone(),
@@ -143,6 +229,10 @@ impl Data {
             expected: expected.to_owned(),
         }
     }
+}
+
+fn product(dims: &[usize]) -> u64 {
+    dims.iter().fold(1, |n, &dim| n.saturating_mul(dim as u64))
 }
 
 fn filter_name(id: u16) -> String {
