@@ -358,6 +358,34 @@ pub enum Error {
         /// What lies at its top.
         present: String,
     },
+    /// A folder holds the matrices of several samples.
+    #[error("{path}: found {found} matrices ({names}), expected one: give the path of the matrix", path = path.display())]
+    SeveralMatrices {
+        /// The folder.
+        path: PathBuf,
+        /// How many.
+        found: usize,
+        /// The names of the first of them.
+        names: String,
+    },
+    /// A table of text of which nobody can tell where the genes stand.
+    #[error(
+        "{path}: found {in_column} gene names in the first column (for example {column:?}) and \
+         {in_header} in the header (for example {header:?}), expected them in one of the two",
+        path = path.display()
+    )]
+    Orientation {
+        /// The file.
+        path: PathBuf,
+        /// Human or Ensembl gene names in the first column.
+        in_column: usize,
+        /// The first name of the first column.
+        column: String,
+        /// Human or Ensembl gene names in the header.
+        in_header: usize,
+        /// The first name of the header.
+        header: String,
+    },
     /// The progress callback asked to stop.
     #[error("cancelled")]
     Cancelled,
