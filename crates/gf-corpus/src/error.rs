@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// A path that is none of the formats.
     #[error(
-        "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom or 10x .h5 file",
+        "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
         path = path.display()
     )]
     UnknownFormat {

@@ -50,7 +50,8 @@ impl H5 {
 
     /// Whether there is a data set or group of that name.
     pub(super) fn has(&self, object: &str) -> bool {
-        self.is_group(object) || self.inside(object).is_ok_and(|_| self.file.dataset(object).is_ok())
+        self.is_group(object)
+            || self.inside(object).is_ok_and(|_| self.file.dataset(object).is_ok())
     }
 
     pub(super) fn is_group(&self, object: &str) -> bool {
@@ -161,7 +162,8 @@ impl Data {
     fn check_size(&self) -> Result<()> {
         let n_bytes = product(&self.shape()).saturating_mul(u64::from(self.kind.element_size()));
         if n_bytes > self.file_len.saturating_mul(MAX_RATIO) {
-            let bytes = format!("at most {MAX_RATIO} bytes for each of the file's {}", self.file_len);
+            let bytes =
+                format!("at most {MAX_RATIO} bytes for each of the file's {}", self.file_len);
             return Err(self.encoding(&bytes));
         }
         let Some(chunk) = self.dataset.chunk_dims() else { return Ok(()) };
@@ -171,7 +173,9 @@ impl Data {
         let along = |(&dim, &chunk): (&usize, &usize)| dim.div_ceil(chunk.max(1));
         let n_chunks = product(&self.shape().iter().zip(&chunk).map(along).collect::<Vec<_>>());
         if n_chunks.saturating_mul(MIN_CHUNK_ENTRY) > self.file_len {
-            return Err(self.encoding(&format!("fewer than {n_chunks} chunks in such a short file")));
+            return Err(
+                self.encoding(&format!("fewer than {n_chunks} chunks in such a short file"))
+            );
         }
         Ok(())
     }
@@ -179,7 +183,9 @@ impl Data {
     /// Refuses a read of more than [`MAX_READ`] bytes.
     fn check_read(&self, n: usize) -> Result<()> {
         if n.saturating_mul(self.kind.element_size() as usize) > MAX_READ {
-            return Err(self.encoding(&format!("at most {MAX_READ} bytes, {n} values were asked for")));
+            return Err(
+                self.encoding(&format!("at most {MAX_READ} bytes, {n} values were asked for"))
+            );
         }
         Ok(())
     }
