@@ -13,7 +13,7 @@ use gf_corpus::{Error, SourceOptions, open_source};
 use crate::support::{Mex, SYMBOLS};
 
 /// Bytes that each bomb unpacks to, unless a cap is reached only later.
-const UNPACKED: usize = 50 << 20;
+const UNPACKED: usize = 70 << 20;
 /// Far more than refusing one takes, far less than reading on would.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -104,7 +104,7 @@ fn small_tables_16() {
 
 /// What every writing of one small table says.
 fn expected() -> Triplets {
-    [(("C1", "ACTB"), 5), (("C1", "CD14"), 1), (("C2", "ACTB"), 7), (("C3", "CD14"), 2)]
+    [(("cell1", "ACTB"), 5), (("cell1", "CD14"), 1), (("cell2", "ACTB"), 7), (("cell3", "CD14"), 2)]
         .map(|((cell, gene), n)| ((cell.to_owned(), gene.to_owned()), n))
         .into()
 }
@@ -115,31 +115,34 @@ fn one_table_written_in_many_ways() {
     fn check(name: &str, table: &str) {
         assert_eq!(read(name, table).unwrap(), expected(), "{table:?}");
     }
-    check("a.csv", ",C1,C2,C3\nACTB,5,7,0\nCD14,1,0,2\n");
-    check("a.csv.gz", "gene,C1,C2,C3\nACTB,5,7,0\nCD14,1,0,2\n");
-    check("a.TSV", "C1\tC2\tC3\nACTB\t5\t7\t0\nCD14\t1\t0\t2");
-    check("a.txt", "\"C1\" \"C2\" \"C3\"\n\"ACTB\" 5 7 0\n\"CD14\" 1 0 2\n");
-    check("a.csv", ";C1;C2;C3\r\nACTB;5;7;0\r\nCD14;1;0;2\r\n");
-    check("a.csv", "\u{feff}\"\",\"C1\",\"C2\",\"C3\"\n\"ACTB\",\"5\",\"7\",\"0\"\nCD14,1,0,2\n\n\n");
-    check("a.csv", ",C1,C2,C3\nACTB, 5,7.0,0\nCD14,1e0,0,1.9999999999\n");
-    check("a.csv", "id,symbol,C1,C2,C3\nACTB,actin,5,7,0\nCD14,a cluster,1,0,2\n");
-    check("a.csv", ",ACTB,CD14\nC1,5,1\nC2,7,0\nC3,0,2\n");
-    check("a.tsv", "ACTB\tCD14\nC1\t5\t1\nC2\t7\t0\nC3\t0\t2\n");
-    check("a.csv", "cell,donor,ACTB,CD14\nC1,d1,5,1\nC2,d1,7,0\nC3,NA,0,2\n");
-    check("a.csv", "cell,ACTB,ACTB,CD14\nC1,2,3,1\nC2,0,7,0\nC3,0,0,2\n");
+    check("a.csv", ",cell1,cell2,cell3\nACTB,5,7,0\nCD14,1,0,2\n");
+    check("a.csv.gz", "gene,cell1,cell2,cell3\nACTB,5,7,0\nCD14,1,0,2\n");
+    check("a.TSV", "cell1\tcell2\tcell3\nACTB\t5\t7\t0\nCD14\t1\t0\t2");
+    check("a.txt", "\"cell1\" \"cell2\" \"cell3\"\n\"ACTB\" 5 7 0\n\"CD14\" 1 0 2\n");
+    check("a.csv", ";cell1;cell2;cell3\r\nACTB;5;7;0\r\nCD14;1;0;2\r\n");
+    check(
+        "a.csv",
+        "\u{feff}\"\",\"cell1\",\"cell2\",\"cell3\"\n\"ACTB\",\"5\",\"7\",\"0\"\nCD14,1,0,2\n\n\n",
+    );
+    check("a.csv", ",cell1,cell2,cell3\nACTB, 5,7.0,0\nCD14,1e0,0,1.9999999999\n");
+    check("a.csv", "id,symbol,cell1,cell2,cell3\nACTB,actin,5,7,0\nCD14,a cluster,1,0,2\n");
+    check("a.csv", ",ACTB,CD14\ncell1,5,1\ncell2,7,0\ncell3,0,2\n");
+    check("a.tsv", "ACTB\tCD14\ncell1\t5\t1\ncell2\t7\t0\ncell3\t0\t2\n");
+    check("a.csv", "cell,donor,ACTB,CD14\ncell1,d1,5,1\ncell2,d1,7,0\ncell3,NA,0,2\n");
+    check("a.csv", "cell,ACTB,ACTB,CD14\ncell1,2,3,1\ncell2,0,7,0\ncell3,0,0,2\n");
 }
 
 #[test]
 fn names_of_a_second_column_and_metadata_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let genes = folder.path().join("genes.csv");
-    write(&genes, "id,symbol,C1\nENSG00000075624,ACTB,5\nENSG00000170458,CD14,1\n");
+    write(&genes, "id,symbol,cell1\nENSG00000075624,ACTB,5\nENSG00000170458,CD14,1\n");
     assert_eq!(open(&genes).unwrap().genes()[1].symbol.as_deref(), Some("CD14"));
 
     // Of the columns that are no genes, text is metadata and numbers are rows
     // that mapping does not know.
     let cells = folder.path().join("cells.csv");
-    write(&cells, "cell,donor,batch,ACTB,CD14\nC1,\"d,1\",9,5,1\nC2,NA,8,7,1\n");
+    write(&cells, "cell,donor,batch,ACTB,CD14\ncell1,\"d,1\",9,5,1\ncell2,NA,8,7,1\n");
     let (_folder, corpus, ledger) = lenient(&[cells], None).unwrap();
     assert_eq!(column(&corpus, "donor"), [Some("d,1".to_owned()), None]);
     assert_eq!((ledger.files[0].unknown.rows, ledger.files[0].unknown.counts), (1, 17));
@@ -156,8 +159,8 @@ fn other_species_reach_the_mapping() {
         let message = lenient(&[path], None).err().unwrap().to_string();
         assert!(message.contains(word), "{message}");
     }
-    check(",C1,C2\nENSMUSG00000029580,5,1\nENSMUSG00000029581,5,1\n", "a gene of mouse");
-    check(",Actb,Gapdh,Cd14\nC1,5,1,1\nC2,5,1,0\n", "mouse writes them so");
+    check(",cell1,cell2\nENSMUSG00000029580,5,1\nENSMUSG00000029581,5,1\n", "a gene of mouse");
+    check(",Actb,Gapdh,Cd14\ncell1,5,1,1\ncell2,5,1,0\n", "mouse writes them so");
 }
 
 #[track_caller]
@@ -173,16 +176,19 @@ fn values_that_are_no_counts() {
     for bad in ["-1", "0.5", "NA", "", "NaN", "inf", "1e400", "4294967296", "x", "\"1"] {
         let found = &format!("found {bad},");
         refused(
-            &format!(",C1,C2\nACTB,1,2\nCD14,{bad},3\n"),
-            &["line 3", "cell C1", "gene CD14", if bad == "\"1" { "line 3" } else { found }],
+            &format!(",cell1,cell2\nACTB,1,2\nCD14,{bad},3\n"),
+            &["line 3", "cell cell1", "gene CD14", if bad == "\"1" { "line 3" } else { found }],
         );
         refused(
-            &format!(",ACTB,CD14\nC1,1,2\nC2,4,{bad}\n"),
-            &["line 3", "cell C2", "gene CD14", if bad == "\"1" { "line 3" } else { found }],
+            &format!(",ACTB,CD14\ncell1,1,2\ncell2,4,{bad}\n"),
+            &["line 3", "cell cell2", "gene CD14", if bad == "\"1" { "line 3" } else { found }],
         );
     }
     // A third column of text, as featureCounts and annotated tables have.
-    refused("id,name,kind,C1\nACTB,x,coding,1\nCD14,y,coding,2\n", &["gene ACTB", "found coding"]);
+    refused(
+        "id,name,kind,cell1\nACTB,x,coding,1\nCD14,y,coding,2\n",
+        &["gene ACTB", "found coding"],
+    );
 }
 
 #[test]
@@ -191,24 +197,24 @@ fn broken_tables() {
     refused("a,b\n", &["a row of counts after the header"]);
     refused("abc\ndef\n", &["fields between tabs"]);
     refused("a,b,c\nACTB,1\n", &["fields of line 2", "found 2, expected 3"]);
-    refused(",C1,C2\nACTB,1,2\nCD14,3\n", &["fields of line 3", "found 2, expected 3"]);
-    refused(",C1,C2\nACTB,1,2\nCD14,3,4,5\n", &["fields of line 3", "found 4, expected 3"]);
-    refused(",ACTB,CD14\nC1,1,2\nC2,3\n", &["fields of line 3", "found 2, expected 3"]);
-    refused(",ACTB,CD14\nC1,1,2\n\"C2,3,4\n", &["fields of line 3", "found 1, expected 3"]);
+    refused(",cell1,cell2\nACTB,1,2\nCD14,3\n", &["fields of line 3", "found 2, expected 3"]);
+    refused(",cell1,cell2\nACTB,1,2\nCD14,3,4,5\n", &["fields of line 3", "found 4, expected 3"]);
+    refused(",ACTB,CD14\ncell1,1,2\ncell2,3\n", &["fields of line 3", "found 2, expected 3"]);
+    refused(",ACTB,CD14\ncell1,1,2\n\"cell2,3,4\n", &["fields of line 3", "found 1, expected 3"]);
     refused(",a,b\nc,1,2\n", &["0 gene names in the first column", "\"c\"", "0 in the header"]);
     refused(",ACTB\nCD14,1\n", &["1 gene names in the first column", "1 in the header"]);
     refused("id,symbol\nACTB,x\nCD14,y\n", &["columns of counts", "found 0"]);
     refused(",C\0,D\nACTB,1,2\n", &["line 1", "without NUL"]);
     refused(",ACTB,CD14\n,1,2\n", &["line 2", "a cell id"]);
-    refused(",C1\nACTB,1\nCD\0,1\n", &["line 3", "without NUL"]);
-    refused(&format!(",C1\n{}ACTB,1\n", "\n".repeat(2000)), &["at most 1000 blank lines"]);
+    refused(",cell1\nACTB,1\nCD\0,1\n", &["line 3", "without NUL"]);
+    refused(&format!(",cell1\n{}ACTB,1\n", "\n".repeat(2000)), &["at most 1000 blank lines"]);
 }
 
 #[test]
 fn text_that_is_not_utf8() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.csv");
-    fs::write(&path, b",C1\nACTB,1\nCD\xff,1\n").unwrap();
+    fs::write(&path, b",cell1\nACTB,1\nCD\xff,1\n").unwrap();
     let message = counts(&path).unwrap_err().to_string();
     assert!(message.contains("line 3") && message.contains("UTF-8"), "{message}");
 }
@@ -217,7 +223,7 @@ fn text_that_is_not_utf8() {
 fn several_files_with_the_right_ending_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.xlsx");
-    write(&path, ",C1\nACTB,1\n");
+    write(&path, ",cell1\nACTB,1\n");
     assert!(matches!(open(&path), Err(Error::UnknownFormat { .. })));
 }
 
@@ -227,9 +233,9 @@ fn written(folder: &Path, is_gzip: bool, is_turned: bool) -> PathBuf {
     let mut table = String::new();
     if is_turned {
         table += &format!("cell,note,{}\n", SYMBOLS.join(","));
-        (0..9).for_each(|cell| table += &format!("C{cell},\"a,b\",{}\n", ["1"; 10].join(",")));
+        (0..9).for_each(|cell| table += &format!("cell{cell},\"a,b\",{}\n", ["1"; 10].join(",")));
     } else {
-        table += ",C1,C2\n";
+        table += ",cell1,cell2\n";
         SYMBOLS.iter().for_each(|gene| table += &format!("\"{gene}\",1,2\n"));
     }
     write(&path, &table);

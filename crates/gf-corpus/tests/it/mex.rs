@@ -1,8 +1,12 @@
 //! MEX folders: layouts, orders, and what is not a gene.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gf_corpus::Verdict;
+use proptest::prelude::*;
 
 use crate::support::{Mex, SYMBOLS, immune, lenient, text, triplets, write};
 

@@ -107,7 +107,7 @@ mod tests {
         check("a,,b", &["a", "", "b"]);
         check(r#""a,b",c"#, &["a,b", "c"]);
         check(r#""a""b",c"#, &[r#"a""b"#, "c"]);
-        check(r#""","""#, &[r#"",""#]);
+        check(r#""","""#, &["", ""]);
         check(r#"x,"a"b,c"#, &["x", r#""a"b,c"#]);
         check(r#"x,"a,c"#, &["x", r#""a,c"#]);
     }

@@ -7,7 +7,7 @@ use super::{
     table::{HEADER_LINE, Table},
 };
 use crate::{
-    annotation::{Annotation, Resolution},
+    annotation::{Annotation, Resolution, Route},
     error::{Error, Result},
     mapping::species,
     names,
@@ -77,18 +77,22 @@ impl Survey {
     }
 }
 
-/// Whether each column holds text in the first rows.
+/// Whether each column holds text, and not one number, in the first rows. A
+/// single word among numbers does not make text: it is to be refused.
 fn sniff(mut table: Table) -> Result<Vec<bool>> {
-    let mut is_text = vec![false; table.n_fields];
+    let mut has_word = vec![false; table.n_fields];
+    let mut has_number = has_word.clone();
     for _ in 0..SNIFFED {
         if !table.next_row()? {
             break;
         }
-        for (is_text, field) in is_text.iter_mut().zip(table.fields()) {
-            *is_text |= !is_number(field) && !is_missing(field);
+        for (column, field) in table.fields().enumerate().take(table.n_fields) {
+            let is_number = is_number(field);
+            has_number[column] |= is_number;
+            has_word[column] |= !is_number && !is_missing(field);
         }
     }
-    Ok(is_text)
+    Ok(has_word.iter().zip(has_number).map(|(word, number)| *word && !number).collect())
 }
 
 fn is_number(field: &[u8]) -> bool {
@@ -137,15 +141,19 @@ fn count_header(table: &Table, path: &Path) -> Result<(usize, String)> {
     Ok((n, first.unwrap_or_default()))
 }
 
-/// Whether a name is a gene's: of this species or another, so that mapping can say of which.
+/// Whether a name is a gene's: of this species or another, so that mapping can
+/// say of which. Aliases do not count, as cells may be called so (`cell1`).
 fn is_gene(annotation: &Annotation, text: &str) -> bool {
     let text = names::without_assembly(text);
-    let is_known = |name: &str| annotation.resolve(name) != Resolution::Unknown;
+    let is_symbol = |name: &str| {
+        let found = annotation.resolve(name);
+        matches!(found, Resolution::Found(_, Route::Symbol | Route::Previous))
+    };
     let has_lower = || text.bytes().any(|b| b.is_ascii_lowercase());
     names::ensembl(text).is_some()
-        || is_known(text)
+        || is_symbol(text)
         || species(text).is_some()
-        || (has_lower() && is_known(&text.to_ascii_uppercase()))
+        || (has_lower() && is_symbol(&text.to_ascii_uppercase()))
 }
 
 fn genes(table: &Table, rows: Rows, has_symbols: bool, path: &Path) -> Result<Survey> {
