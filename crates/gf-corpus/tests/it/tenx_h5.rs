@@ -324,8 +324,8 @@ fn declared_sizes_are_not_believed() {
     let none = "expected a vector of strings of at most 4096 bytes, or of numbers";
     declared(1 << 30, 1 << 10, &["matrix/gene_names", none]);
     declared(1 << 25, 1 << 24, &["matrix/gene_names", none]);
-    declared(1 << 23, 1 << 20, &["8388608 rows", "at most 4194304"]);
-    declared(1 << 20, 1 << 20, &["matrix/shape: rows against the features", "found 10"]);
+    // Longer than the file can hold, packed as tightly as may be.
+    declared(1 << 23, 1 << 20, &["matrix/gene_names", none]);
 }
 
 #[test]
