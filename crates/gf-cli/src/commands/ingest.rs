@@ -4,24 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gf_corpus::{
-    Catalogue, CellRanger22, Corpus, Found, GeneMap, IngestOptions, Ledger, MIN_PROTEIN_CODING,
-    QcOptions, SourceOptions, ingest,
+    COLUMNS, Catalogue, CellRanger22, Corpus, Found, GeneMap, IngestOptions, Ledger,
+    MIN_PROTEIN_CODING, QcOptions, SourceOptions, ingest,
 };
 
 use crate::{failure::Failure, render, shell::Shell};
 
 /// Arguments of `gf ingest`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  \
-    gf ingest pbmc3k/hg19 donor2.h5ad -o corpus\n  \
-    gf ingest --catalogue studies.toml -o corpus\n\n\
-    A study that is in the corpus already, read from the same file in the same way, is\n\
-    not read again: the same command resumes an interrupted ingest, and a catalogue that\n\
-    has grown costs what is new in it.\n\n\
-    The columns of a catalogue (TOML tables [[study]], or a header in CSV or TSV):\n  \
-    id, path (required), layer, source_database, accession, doi, preprint_doi, platform,\n  \
-    droplet, organ, condition, malignant (yes, no or COLUMN=VALUE|VALUE), cell_line,\n  \
-    assembly, licence, expected_cells, notes")]
+#[command(after_help = after_help())]
 pub struct IngestArgs {
     /// Count files, and folders to search for them: .h5ad, .loom, 10x .h5, 10x MEX folders,
     /// .csv, .tsv and .txt tables (gz or plain; those by name only).
@@ -80,6 +71,20 @@ struct LimitArgs {
     /// Largest share of mitochondrial counts, in percent.
     #[arg(long, value_name = "PERCENT")]
     max_mito: Option<f64>,
+}
+
+fn after_help() -> String {
+    format!(
+        "Examples:\n  \
+        gf ingest pbmc3k/hg19 donor2.h5ad -o corpus\n  \
+        gf ingest --catalogue studies.toml -o corpus\n\n\
+        A study that is in the corpus already, read from the same file in the same way, is\n\
+        not read again: the same command resumes an interrupted ingest, and a catalogue that\n\
+        has grown costs what is new in it.\n\n\
+        The columns of a catalogue (TOML tables [[study]], or a header in CSV or TSV), of which\n\
+        id and path are required; malignant is yes, no or COLUMN=VALUE|VALUE:\n  {}",
+        COLUMNS.join(", ")
+    )
 }
 
 impl IngestArgs {
