@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use rust_hdf5::{H5File, H5Type};
 
-use crate::support::{Mex, SYMBOLS, Triplets, lenient, scramble, shared, triplets, vector};
+use crate::support::{Mex, SYMBOLS, Triplets, lenient, pad, scramble, shared, triplets, vector};
 
 /// A small file to be bent out of shape: two cells over [`SYMBOLS`].
 struct Tenx<T> {
@@ -314,6 +314,7 @@ fn declared(n: usize, chunk: usize, words: &[&str]) {
             dataset.create(name).unwrap().extend(&[n]).unwrap();
         }
         vector(&file, "matrix/shape", &[10, 2]);
+        pad(&file);
         file.close().unwrap();
         refused(path, None, words);
     });
@@ -324,8 +325,8 @@ fn declared_sizes_are_not_believed() {
     let none = "expected a vector of strings of at most 4096 bytes, or of numbers";
     declared(1 << 30, 1 << 10, &["matrix/gene_names", none]);
     declared(1 << 25, 1 << 24, &["matrix/gene_names", none]);
-    // Longer than the file can hold, packed as tightly as may be.
-    declared(1 << 23, 1 << 20, &["matrix/gene_names", none]);
+    declared(1 << 23, 1 << 20, &["8388608 rows", "at most 4194304"]);
+    declared(1 << 20, 1 << 20, &["matrix/shape: rows against the features", "found 10"]);
 }
 
 #[test]
