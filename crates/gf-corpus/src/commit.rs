@@ -42,11 +42,9 @@ pub(crate) fn commit(
     for (file, collides) in ledger.files.iter_mut().zip(collisions) {
         file.qualified_ids = collides;
     }
-    let duplicates = find_duplicates(store, &parts, search, &mut ledger)?;
-    let mut duplicates = Some(duplicates);
-    if options.keep_copies {
-        duplicates = None;
-    } else if let Some(stored) = &duplicates {
+    let found = find_duplicates(store, &parts, search, &mut ledger)?;
+    let duplicates = (!options.keep_copies).then_some(found);
+    if let Some(stored) = duplicates.as_ref().filter(|stored| stored.n_rows > 0) {
         take_out(store, &parts, stored, &mut ledger)?;
     }
     let manifest = Manifest {

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
@@ -68,7 +69,8 @@ struct Part {
     manifest: StudyManifest,
     /// Place of its first cell in the order of all stored cells.
     start: u64,
-    genes: Vec<u32>,
+    /// Shared by the studies of one gene list: a corpus has thousands of studies.
+    genes: Arc<[u32]>,
     /// For each column of the corpus, its place among the study's.
     columns: Vec<Option<usize>>,
     qualifier: Option<String>,
@@ -103,7 +105,7 @@ impl Corpus {
 
     fn open_parts(&mut self) -> Result<()> {
         let mut gene_places = HashMap::new();
-        let mut lists = HashMap::<String, Vec<u32>>::new();
+        let mut lists = HashMap::<String, Arc<[u32]>>::new();
         for study_idx in 0..self.studies.len() {
             let mut part = self.open_part(study_idx)?;
             let list = &part.manifest.genes;
@@ -117,7 +119,7 @@ impl Corpus {
                 };
                 lists.insert(list.clone(), genes.into_iter().map(place).collect());
             }
-            part.genes = lists[list].clone();
+            part.genes = Arc::clone(&lists[list]);
             for column in &part.manifest.columns {
                 if !self.columns.contains(column) {
                     self.columns.push(column.clone());
@@ -149,7 +151,7 @@ impl Corpus {
         let book = self.manifest.ledger.files.get(study_idx);
         let qualifier =
             book.filter(|book| book.qualified_ids).map(|_| format!("{}:", entry.study.id));
-        Ok(Part { folder, manifest, start, genes: Vec::new(), columns: Vec::new(), qualifier })
+        Ok(Part { folder, manifest, start, genes: Arc::default(), columns: Vec::new(), qualifier })
     }
 
     /// Its folder.

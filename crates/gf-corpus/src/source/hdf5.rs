@@ -305,13 +305,8 @@ impl Data {
         }
         let counts = self.shape().into_iter().zip(dims).map(|(n, chunk)| n.div_ceil(chunk.max(1)));
         let n_chunks = counts.fold(1, usize::saturating_mul) as u64;
-        let file = std::fs::metadata(&self.path).map_err(Error::io(&self.path))?;
-        if n_chunks > FREE_CHUNKS + file.len() / CHUNK_ENTRY {
+        if n_chunks > FREE_CHUNKS + self.file_len / CHUNK_ENTRY {
             return Err(self.encoding("no more chunks than the file has room for"));
-        }
-        let layout = self.dataset.storage_layout().map_err(error(&self.path, &self.object))?;
-        if layout == StorageLayout::Virtual {
-            return Err(self.encoding("data in this file, not a virtual data set"));
         }
         Ok(self)
     }
