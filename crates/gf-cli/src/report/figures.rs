@@ -91,7 +91,7 @@ pub fn source_databases(tallies: &[SourceTally]) -> String {
         let bars = vec![(tally.cells as f64, ACCENT_PALE), (tally.unique_cells as f64, ACCENT)];
         plot.with_group(literal(&tally.source_database), bars)
     });
-    let plots = vec![Plot::from(groups.with_legend(vec!["all cells", "unique cells"]))];
+    let plots = vec![Plot::from(groups.with_legend(vec!["all", "unique"]))];
     let layout = layout(&plots, "", "Cells").with_y_axis_min(0.0);
     finish(render_to_svg(plots, layout), "All and unique cells of each source database")
 }
