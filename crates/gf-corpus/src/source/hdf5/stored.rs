@@ -37,6 +37,9 @@ impl Data {
         if self.shape().len() != 1 || end > self.len() || self.width() == 0 {
             return Err(self.encoding(&format!("a vector of {end} elements")));
         }
+        if n == 0 {
+            return Ok(Vec::new());
+        }
         if self.whole.get().is_none() {
             match self.window(start, n) {
                 Some(Err(Hdf5Error::TypeMismatch(_))) | None => {}
