@@ -4,7 +4,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gf_corpus::{Corpus, IngestOptions, ingest, nonzero_medians};
+use gf_corpus::{Corpus, Found, IngestOptions, Selection, ingest, nonzero_medians};
 use gf_tokenize::{RankEncoder, TokenizeOptions, Vocabulary, tokenize};
 
 #[global_allocator]
@@ -14,10 +14,12 @@ fn bench(c: &mut Criterion) {
     let cells = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data/immune_559");
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("corpus");
-    ingest(&[cells], &folder, &IngestOptions::default(), &mut |_| ControlFlow::Continue(()))
-        .unwrap();
+    let catalogue = Found::under(&[cells]).unwrap().catalogue;
+    let go_on = &mut |_: &_, _| ControlFlow::Continue(());
+    ingest(&catalogue, &folder, &IngestOptions::default(), go_on).unwrap();
     let corpus = Corpus::open(&folder).unwrap();
-    let medians = nonzero_medians(&corpus, &mut |_| ControlFlow::Continue(())).unwrap();
+    let medians =
+        nonzero_medians(&corpus, Selection::ALL, &mut |_| ControlFlow::Continue(())).unwrap();
     let vocabulary = Vocabulary::from_genes(medians.iter().map(|(gene, _)| gene));
     let encoder = RankEncoder::new(vocabulary, &medians, 4_096).unwrap();
     let out = scratch.path().join("cells.dataset");

@@ -4,16 +4,18 @@
 
 use std::{error::Error, ops::ControlFlow, path::Path};
 
-use gf_corpus::{Annotation, Corpus, IngestOptions, ingest, nonzero_medians};
+use gf_corpus::{Annotation, Corpus, Found, IngestOptions, Selection, ingest, nonzero_medians};
 use gf_tokenize::{CellCounts, RankEncoder, TokenId, Vocabulary};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let cells = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/immune_559");
     let scratch = tempfile::tempdir()?;
     let folder = scratch.path().join("corpus");
-    ingest(&[cells], &folder, &IngestOptions::default(), &mut |_| ControlFlow::Continue(()))?;
+    let catalogue = Found::under(&[cells])?.catalogue;
+    let go_on = &mut |_: &_, _| ControlFlow::Continue(());
+    ingest(&catalogue, &folder, &IngestOptions::default(), go_on)?;
     let corpus = Corpus::open(&folder)?;
-    let medians = nonzero_medians(&corpus, &mut |_| ControlFlow::Continue(()))?;
+    let medians = nonzero_medians(&corpus, Selection::MEDIANS, &mut |_| ControlFlow::Continue(()))?;
 
     let coding = corpus.genes().iter().filter(|gene| gene.biotype.is_protein_coding());
     let detected = coding.map(|gene| gene.id).filter(|&id| medians.get(id).is_some());

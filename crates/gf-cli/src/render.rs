@@ -127,7 +127,9 @@ pub fn left_out_of_corpus(ledger: &Ledger, skipped: &[PathBuf]) -> Vec<String> {
         let cells = thousands(overlap.cells);
         match overlap.study == overlap.of {
             true => format!("{}: {cells} cells are copies of others of the study", overlap.study),
-            false => format!("{}: {cells} cells are copies of cells of {}", overlap.study, overlap.of),
+            false => {
+                format!("{}: {cells} cells are copies of cells of {}", overlap.study, overlap.of)
+            }
         }
     });
     let superseded = ledger.superseded.iter().map(|study| {
@@ -139,9 +141,14 @@ pub fn left_out_of_corpus(ledger: &Ledger, skipped: &[PathBuf]) -> Vec<String> {
         )
     });
     let renamed = ledger.files.iter().filter(|file| file.qualified_ids).map(|file| {
-        format!("{0}: its cells are called {0}:id, an earlier study has one of their ids", file.name)
+        format!(
+            "{0}: its cells are called {0}:id, an earlier study has one of their ids",
+            file.name
+        )
     });
-    let skipped = skipped.iter().map(|path| format!("{}: passed by, not a count file by its name", path.display()));
+    let skipped = skipped
+        .iter()
+        .map(|path| format!("{}: passed by, not a count file by its name", path.display()));
     overlaps.chain(superseded).chain(renamed).chain(skipped).collect()
 }
 
@@ -150,21 +157,25 @@ pub fn sources(tallies: &[SourceTally]) -> Table {
     let header = ["source database", "studies", "not read again", "cells", "unique cells"];
     let mut table = table(&header);
     for tally in tallies {
-        let numbers =
-            [tally.studies, tally.superseded_studies, tally.cells, tally.unique_cells];
+        let numbers = [tally.studies, tally.superseded_studies, tally.cells, tally.unique_cells];
         let cells = [tally.source_database.clone()].into_iter().chain(numbers.map(thousands));
         table.add_row(cells);
     }
     table
 }
 
-fn route_name(route: Route) -> &'static str {
+/// How a row of a file found its gene.
+pub fn route_name(route: Route) -> &'static str {
     match route {
         Route::Ensembl => "Ensembl id",
         Route::Unlisted => "Ensembl id not in the annotation",
         Route::Symbol => "symbol",
         Route::Previous => "previous symbol",
         Route::Alias => "alias",
+        Route::Hgnc => "HGNC id",
+        Route::Ncbi => "NCBI gene id",
+        Route::Uniquified => "symbol made unique by a number",
+        Route::Map => "the given map",
     }
 }
 
@@ -175,6 +186,7 @@ pub fn tokenized(report: &TokenizeReport, vocab_size: usize) -> Table {
         ("tokens in the vocabulary", vocab_size as u64),
         ("cells read", report.cells),
         ("cells written", report.written),
+        ("cells left out: malignant or of a cell line", report.not_selected),
         ("cells dropped: no gene of the vocabulary", report.dropped),
         ("cells truncated to the longest length", report.truncated),
         ("tokens written", report.tokens),

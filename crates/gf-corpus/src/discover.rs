@@ -104,11 +104,13 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
 }
 
 fn is_mex(folder: &Path) -> Result<bool> {
-    let is_matrix = |path: &PathBuf| {
+    // A folder that lacks one of them is a broken MEX folder, not another thing.
+    let is_part = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        name.is_some_and(|name| name.ends_with("matrix.mtx") || name.ends_with("matrix.mtx.gz"))
+        let name = name.as_deref().map(|name| name.strip_suffix(".gz").unwrap_or(name));
+        name.is_some_and(|name| name.ends_with("matrix.mtx") || name.ends_with("barcodes.tsv"))
     };
-    Ok(children(folder)?.iter().any(is_matrix))
+    Ok(children(folder)?.iter().any(is_part))
 }
 
 /// The stem of a file, or the nearest telling folder of a MEX folder.

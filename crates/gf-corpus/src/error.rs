@@ -23,8 +23,11 @@ pub enum Error {
         /// The text.
         found: String,
     },
-    /// A path that is neither a MEX folder nor an `.h5ad` file.
-    #[error("{path}: neither a folder with a matrix.mtx nor an .h5ad file", path = path.display())]
+    /// A path that is none of the formats.
+    #[error(
+        "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
+        path = path.display()
+    )]
     UnknownFormat {
         /// The path as given.
         path: PathBuf,
@@ -342,6 +345,46 @@ pub enum Error {
         object: String,
         /// The filter's registered number, and its name where it is a common one.
         filter: String,
+    },
+    /// An HDF5 file laid out as none of the formats.
+    #[error(
+        "{path}: found {present} in it, expected a 10x matrix (barcodes, data, indices, indptr and \
+         features or genes), an AnnData (obs and var) or a loom (matrix and row_attrs)",
+        path = path.display()
+    )]
+    UnknownHdf5 {
+        /// The file.
+        path: PathBuf,
+        /// What lies at its top.
+        present: String,
+    },
+    /// A folder holds the matrices of several samples.
+    #[error("{path}: found {found} matrices ({names}), expected one: give the path of the matrix", path = path.display())]
+    SeveralMatrices {
+        /// The folder.
+        path: PathBuf,
+        /// How many.
+        found: usize,
+        /// The names of the first of them.
+        names: String,
+    },
+    /// A table of text of which nobody can tell where the genes stand.
+    #[error(
+        "{path}: found {in_column} gene names in the first column (for example {column:?}) and \
+         {in_header} in the header (for example {header:?}), expected them in one of the two",
+        path = path.display()
+    )]
+    Orientation {
+        /// The file.
+        path: PathBuf,
+        /// Human or Ensembl gene names in the first column.
+        in_column: usize,
+        /// The first name of the first column.
+        column: String,
+        /// Human or Ensembl gene names in the header.
+        in_header: usize,
+        /// The first name of the header.
+        header: String,
     },
     /// The progress callback asked to stop.
     #[error("cancelled")]

@@ -67,7 +67,8 @@ impl GeneMap {
         let Self::Given(map) = self else { return 0 };
         let pair = |(name, id): (&String, &GeneId)| xxh3_128(format!("{name}\0{id}").as_bytes());
         // A sum does not depend on the order of the names.
-        let sum = map.ids.iter().map(pair).fold(1 + u128::from(map.in_capitals), u128::wrapping_add);
+        let sum =
+            map.ids.iter().map(pair).fold(1 + u128::from(map.in_capitals), u128::wrapping_add);
         sum.max(1)
     }
 

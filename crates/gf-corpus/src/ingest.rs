@@ -245,7 +245,9 @@ fn number_genes(
 
 fn quote(names: &mut Vec<String>, row: &SourceGene) {
     if names.len() < QUOTED_NAMES {
-        names.push(row.id.clone());
+        let mut texts = [Some(row.id.as_str()), row.symbol.as_deref()].into_iter().flatten();
+        let name = texts.find(|text| !text.is_empty()).unwrap_or("(no name)");
+        names.push(name.to_owned());
     }
 }
 

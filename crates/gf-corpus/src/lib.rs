@@ -3,10 +3,11 @@
 //! The nouns: a [`GeneId`] is an Ensembl human gene id and nothing else; the
 //! shipped [`Annotation`] turns symbols, old symbols and aliases into ids. A
 //! [`CountSource`] is an open file that yields blocks of cells over the rows
-//! it names itself. [`ingest`] maps those rows to genes, sums the rows of one
-//! gene, drops cells with too few protein-coding genes, and writes a
-//! [`Corpus`]; its [`Ledger`] accounts for every cell, row and count. From a
-//! corpus come the [`Medians`] by which the tokenizer scales each gene.
+//! it names itself. A [`Catalogue`] lists the [`Study`] behind each file.
+//! [`ingest`] reads them: it maps rows to genes, sums the rows of one gene,
+//! drops what is no cell and every cell that is in the corpus already, and
+//! writes a [`Corpus`]; its [`Ledger`] accounts for every cell, row and count.
+//! From a corpus come the [`Medians`] by which the tokenizer scales each gene.
 //!
 //! Why this shape: files disagree about everything (which matrix is raw,
 //! which column is the id, what a gene is called), and all of that is settled
@@ -16,16 +17,18 @@
 //!
 //! ```
 //! use std::{ops::ControlFlow, path::PathBuf};
-//! use gf_corpus::{Corpus, IngestOptions, ingest, nonzero_medians};
+//! use gf_corpus::{Corpus, Found, IngestOptions, Selection, ingest, nonzero_medians};
 //!
 //! let cells = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/immune_559"));
 //! let out = tempfile::tempdir()?;
 //! let folder = out.path().join("immune.corpus");
-//! let ledger = ingest(&[cells], &folder, &IngestOptions::default(), &mut |_| ControlFlow::Continue(()))?;
+//! let catalogue = Found::under(&[cells])?.catalogue;
+//! let go_on = &mut |_: &_, _| ControlFlow::Continue(());
+//! let ledger = ingest(&catalogue, &folder, &IngestOptions::default(), go_on)?;
 //! assert_eq!(ledger.totals().cells.kept, 559);
 //!
 //! let corpus = Corpus::open(&folder)?;
-//! let medians = nonzero_medians(&corpus, &mut |_| ControlFlow::Continue(()))?;
+//! let medians = nonzero_medians(&corpus, Selection::MEDIANS, &mut |_| ControlFlow::Continue(()))?;
 //! let actb = "ENSG00000075624".parse()?;
 //! assert!(medians.get(actb).is_some_and(|cp10k| cp10k > 10.0));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -79,8 +82,12 @@ pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};
 pub use gene_map::{GeneMap, GivenMap};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
-pub use ledger::{CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals};
-pub use medians::{MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians};
+pub use ledger::{
+    CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
+};
+pub use medians::{
+    MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians, refine_medians,
+};
 pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;
 pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};

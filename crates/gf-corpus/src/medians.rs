@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use self::{
-    exact::nonzero_medians,
+    exact::{nonzero_medians, refine_medians},
     sketch::{MEDIAN_SKETCH_ERROR, MedianSketch},
 };
 
@@ -140,4 +140,3 @@ impl Medians {
         out.flush()
     }
 }
-

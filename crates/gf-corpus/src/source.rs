@@ -1,13 +1,7 @@
 //! One trait over every file format: genes, cells, and blocks of rows.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
-use flate2::bufread::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,10 +9,20 @@ use crate::{
     error::{Error, Result},
 };
 
+mod text;
 mod hdf5;
+mod texts;
+mod values;
+mod gene_columns;
 mod turned;
 mod h5ad;
+mod loom;
+mod tenx_h5;
+mod market;
 mod mex;
+mod delimited;
+
+pub(crate) use text::{Lines, open_text};
 
 /// Farthest a stored value may lie from a whole number and still be a count.
 ///
@@ -26,14 +30,14 @@ mod mex;
 /// sample); the smallest value of a log-normalised cell lies 1e-2 from zero.
 pub const COUNT_TOLERANCE: f64 = 1e-6;
 
-const READ_BUFFER: usize = 1 << 18;
-
 /// How to read a file of counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceOptions {
     /// The matrix of an `.h5ad` file: `X`, `raw/X` or the name of a layer.
     /// Without it: `X` if it holds raw counts, else `raw/X`, else the layer
-    /// `counts`. MEX folders hold one matrix and take no notice.
+    /// `counts`. Of a `.loom` file: `matrix` (which is read without it) or the
+    /// name of a layer; of a 10x HDF5 file: the group of a genome. MEX folders
+    /// hold one matrix and take no notice.
     pub layer: Option<String>,
 }
 
@@ -97,19 +101,46 @@ pub trait CountSource: Send {
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>>;
 }
 
-/// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain) or an `.h5ad` file.
+/// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain) or the
+/// `…matrix.mtx` of one; an `.h5ad` or `.loom` file; an `.h5` or `.hdf5` file,
+/// which is known by its content: 10x HDF5, or one of the two others under a
+/// wrong name; or a table of text (`.csv`, `.tsv`, `.txt`), which may be gzip.
 ///
 /// # Errors
-/// [`Error::UnknownFormat`] for anything else, or what is wrong with the file.
+/// [`Error::UnknownFormat`] or [`Error::UnknownHdf5`] for anything else, or
+/// what is wrong with the file.
 pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
     if meta.is_dir() {
         return Ok(Box::new(mex::MexSource::open(path)?));
     }
-    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("h5ad")) {
+    let end = path.extension().unwrap_or_default().to_ascii_lowercase();
+    match end.to_str() {
+        Some("h5ad") => Ok(Box::new(h5ad::H5adSource::open(path, options)?)),
+        Some("loom") => Ok(Box::new(loom::LoomSource::open(path, options)?)),
+        Some("h5" | "hdf5") => open_hdf5(path, options),
+        _ if mex::is_matrix(path) => Ok(Box::new(mex::MexSource::open(path)?)),
+        _ if delimited::is_table(path) => Ok(Box::new(delimited::DelimitedSource::open(path)?)),
+        _ => Err(Error::UnknownFormat { path: path.to_owned() }),
+    }
+}
+
+/// Opens an HDF5 file by what lies in it.
+fn open_hdf5(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
+    let h5 = hdf5::H5::open(path)?;
+    let has = |names: [&str; 2]| names.iter().all(|name| h5.has(name));
+    if tenx_h5::is_tenx(&h5) {
+        return Ok(Box::new(tenx_h5::TenxSource::open(path, options)?));
+    }
+    if has(["obs", "var"]) {
         return Ok(Box::new(h5ad::H5adSource::open(path, options)?));
     }
-    Err(Error::UnknownFormat { path: path.to_owned() })
+    if has(["matrix", "row_attrs"]) {
+        return Ok(Box::new(loom::LoomSource::open(path, options)?));
+    }
+    let present = h5.top();
+    let present = if present.is_empty() { "nothing".to_owned() } else { present.join(", ") };
+    Err(Error::UnknownHdf5 { path: path.to_owned(), present })
 }
 
 /// The count a stored number stands for, if it stands for one.
@@ -117,72 +148,6 @@ pub(crate) fn raw_count(value: f64) -> Option<u32> {
     let rounded = value.round();
     let whole = (value - rounded).abs() <= COUNT_TOLERANCE;
     (whole && (0.0..=f64::from(u32::MAX)).contains(&rounded)).then_some(rounded as u32)
-}
-
-/// Opens a text file, unpacking it if its first bytes say gzip.
-pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead + Send>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let mut reader = BufReader::with_capacity(READ_BUFFER, file);
-    let gzip = reader.fill_buf().map_err(Error::io(path))?.starts_with(&[0x1f, 0x8b]);
-    if gzip {
-        let unpacked = MultiGzDecoder::new(reader);
-        return Ok(Box::new(BufReader::with_capacity(READ_BUFFER, unpacked)));
-    }
-    Ok(Box::new(reader))
-}
-
-/// Longest line any of the text formats needs.
-const MAX_LINE: u64 = 1 << 20;
-
-/// Lines of a text file with their numbers, in one reused buffer.
-pub(crate) struct Lines {
-    reader: Box<dyn BufRead + Send>,
-    path: PathBuf,
-    line: Vec<u8>,
-    number: u64,
-}
-
-impl Lines {
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        let reader = open_text(path)?;
-        Ok(Self { reader, path: path.to_owned(), line: Vec::new(), number: 0 })
-    }
-
-    /// The next line without its end; `None` at the end of the file.
-    pub(crate) fn next_line(&mut self) -> Result<Option<&[u8]>> {
-        self.line.clear();
-        let mut limited = (&mut self.reader).take(MAX_LINE);
-        let n_bytes = limited.read_until(b'\n', &mut self.line).map_err(Error::io(&self.path))?;
-        if n_bytes == 0 {
-            return Ok(None);
-        }
-        self.number += 1;
-        if n_bytes as u64 == MAX_LINE {
-            return Err(self.unexpected(format!("a line shorter than {MAX_LINE} bytes")));
-        }
-        while let Some(b'\n' | b'\r') = self.line.last() {
-            self.line.pop();
-        }
-        Ok(Some(&self.line))
-    }
-
-    /// 1-based number of the current line.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// The current line, as text.
-    pub(crate) fn text(&self) -> Result<&str> {
-        std::str::from_utf8(&self.line).map_err(|_| self.unexpected("UTF-8 text".to_owned()))
-    }
-
-    /// The current line is not what the format promises.
-    pub(crate) fn unexpected(&self, expected: String) -> Error {
-        const SHOWN: usize = 80;
-        let shown = &self.line[..self.line.len().min(SHOWN)];
-        let found = String::from_utf8_lossy(shown).into_owned();
-        Error::Line { path: self.path.clone(), line: self.number, found, expected }
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
-use gf_corpus::{CellBlock, Corpus};
+use gf_corpus::{CellBlock, Corpus, Selection};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -25,12 +25,14 @@ pub struct TokenizeOptions {
     pub columns: Vec<String>,
     /// Cells a file of the data set holds at most. Default: 100,000.
     pub shard_rows: usize,
+    /// Which cells to encode. Default: all.
+    pub selection: Selection,
 }
 
 impl Default for TokenizeOptions {
     fn default() -> Self {
         let WriterOptions { columns, shard_rows } = WriterOptions::default();
-        Self { columns, shard_rows }
+        Self { columns, shard_rows, selection: Selection::ALL }
     }
 }
 
@@ -46,8 +48,10 @@ pub struct Progress {
 /// What became of the cells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TokenizeReport {
-    /// Cells of the corpus.
+    /// Cells of the selection.
     pub cells: u64,
+    /// Cells of the corpus that the selection leaves out.
+    pub not_selected: u64,
     /// Cells written.
     pub written: u64,
     /// Cells left out because they have no gene of the vocabulary.
@@ -101,12 +105,12 @@ pub fn tokenize(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<TokenizeReport> {
     let kept = find_columns(corpus, &options.columns)?;
-    let TokenizeOptions { columns, shard_rows } = options.clone();
+    let TokenizeOptions { columns, shard_rows, selection } = options.clone();
     let mut writer = DatasetWriter::create(out, WriterOptions { columns, shard_rows })?;
     let genes = encoder.gene_columns(corpus.genes().iter().map(|gene| gene.id));
     let mut report = TokenizeReport::default();
-    let total = corpus.n_cells() as u64;
-    for block in corpus.blocks() {
+    let total = corpus.n_cells_in(selection);
+    for block in corpus.select(selection) {
         let block = block?;
         for first in (0..block.cell_ids.len()).step_by(CELLS_AT_ONCE) {
             let cells = first..block.cell_ids.len().min(first + CELLS_AT_ONCE);
@@ -129,6 +133,7 @@ pub fn tokenize(
             }
         }
     }
+    report.not_selected = corpus.n_cells() as u64 - report.cells;
     writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
     Ok(report)
 }

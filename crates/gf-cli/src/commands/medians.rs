@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 use gf_corpus::{
-    Corpus, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Progress, Selection, nonzero_medians,
+    Corpus, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Progress, Selection, refine_medians,
 };
 
 use crate::{failure::Failure, outputs::claim_file, render, shell::Shell};
@@ -66,16 +66,14 @@ fn is_exact(args: &MediansArgs) -> bool {
 type Progressing<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
 
 /// Writes the output; returns the numbers of genes and of cells.
-fn compute(
-    args: &MediansArgs,
-    progress: Progressing,
-) -> Result<(usize, u64), gf_corpus::Error> {
+fn compute(args: &MediansArgs, progress: Progressing) -> Result<(usize, u64), gf_corpus::Error> {
     let selection = if args.all_cells { Selection::ALL } else { Selection::MEDIANS };
     if is_exact(args) {
         let corpus = Corpus::open(&args.inputs[0])?;
-        let medians = nonzero_medians(&corpus, selection, progress)?;
+        let sketch = MedianSketch::of(&corpus, selection, progress)?;
+        let medians = refine_medians(&sketch, &corpus, selection, progress)?;
         write(&medians, &args.output)?;
-        return Ok((medians.len(), corpus.n_cells_in(selection)));
+        return Ok((medians.len(), sketch.n_cells()));
     }
     let mut sum = MedianSketch::default();
     for input in &args.inputs {

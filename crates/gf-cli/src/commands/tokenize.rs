@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gf_corpus::{Corpus, Medians};
+use gf_corpus::{Corpus, Medians, Selection};
 use gf_tokenize::{RankEncoder, TokenizeOptions, Vocabulary, tokenize};
 
 use crate::{failure::Failure, render, shell::Shell};
@@ -33,6 +33,10 @@ pub struct TokenizeArgs {
     /// Columns of the cells' metadata to carry along.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     keep_columns: Vec<String>,
+    /// For pretraining: leave out malignant cells and cell lines, as the paper did; the
+    /// catalogue of the corpus says which they are.
+    #[arg(long)]
+    only_normal: bool,
 }
 
 /// Tokenises a corpus and says what became of its cells.
@@ -44,8 +48,11 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
         None => own_vocabulary(&corpus, &medians),
     };
     let encoder = RankEncoder::new(vocabulary, &medians, args.max_len)?;
-    let options =
-        TokenizeOptions { columns: args.keep_columns.clone(), ..TokenizeOptions::default() };
+    let options = TokenizeOptions {
+        columns: args.keep_columns.clone(),
+        selection: if args.only_normal { Selection::PRETRAINING } else { Selection::ALL },
+        ..TokenizeOptions::default()
+    };
     let mut meter = shell.progress("tokenising", "cells");
     let result = tokenize(&corpus, &encoder, &args.output, &options, &mut |p| {
         meter.update(p.done, p.total, "")

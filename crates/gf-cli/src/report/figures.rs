@@ -2,9 +2,10 @@
 //! style sheet replaces each of them in the dark theme by its value, so every
 //! ink here is one of the named constants below.
 
+use gf_corpus::SourceTally;
 use kuva::prelude::{
-    ForestPlot, ForestRow, Histogram, Layout, LinePlot, Plot, ReferenceLine, ScatterPlot, Theme,
-    TickFormat,
+    BarPlot, ForestPlot, ForestRow, Histogram, Layout, LinePlot, Plot, ReferenceLine, ScatterPlot,
+    Theme, TickFormat,
 };
 use kuva::render_to_svg;
 
@@ -82,6 +83,17 @@ fn round_step(step: f64) -> f64 {
         .map(|m| m * power)
         .find(|s| *s >= step * (1.0 - 1e-12))
         .unwrap_or(10.0 * power)
+}
+
+/// Total against unique cells of each source database, as bars.
+pub fn source_databases(tallies: &[SourceTally]) -> String {
+    let groups = tallies.iter().fold(BarPlot::new(), |plot, tally| {
+        let bars = vec![(tally.cells as f64, ACCENT_PALE), (tally.unique_cells as f64, ACCENT)];
+        plot.with_group(literal(&tally.source_database), bars)
+    });
+    let plots = vec![Plot::from(groups.with_legend(vec!["all cells", "unique cells"]))];
+    let layout = layout(&plots, "", "Cells").with_y_axis_min(0.0);
+    finish(render_to_svg(plots, layout), "All and unique cells of each source database")
 }
 
 /// Loss by step: each logged value, their running mean, and the evaluations on

@@ -1,11 +1,16 @@
 //! From the files of a run to [`Facts`].
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 use gf_corpus::{Corpus, Ledger, Route, Verdict};
 use gf_tokenize::{Dataset, TokenId};
 use ndarray::Array2;
 use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::render;
 
 use super::{
     ReportError, ReportInput,
@@ -71,18 +76,14 @@ fn sentence(words: &str) -> String {
 }
 
 fn gene_rows(ledger: &Ledger) -> Vec<Count> {
-    let routes = [
-        (Route::Ensembl, "Ensembl id"),
-        (Route::Unlisted, "Ensembl id outside the annotation"),
-        (Route::Symbol, "Current symbol"),
-        (Route::Previous, "Previous symbol"),
-        (Route::Alias, "Alias"),
-    ];
     let files = &ledger.files;
-    let by_route = routes.map(|(route, label)| {
-        let rows = files.iter().filter_map(|file| file.routes.get(&route)).map(|tally| tally.rows);
-        Count::new(label, rows.sum())
-    });
+    let mut routes = BTreeMap::<Route, u64>::new();
+    for (route, tally) in files.iter().flat_map(|file| &file.routes) {
+        *routes.entry(*route).or_default() += tally.rows;
+    }
+    let by_route = routes
+        .into_iter()
+        .map(|(route, rows)| Count::new(sentence(render::route_name(route)), rows));
     let unmapped = [
         Count::new(
             "Left out: several genes share the name",

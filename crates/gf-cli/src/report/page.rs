@@ -1,6 +1,7 @@
 //! From facts to one HTML page. Everything the template receives as text is
 //! escaped by it; only the pictures drawn here pass as they are.
 
+use gf_corpus::SourceTally;
 use minijinja::{Environment, context, value::Value};
 
 use super::facts::{CellMap, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training};
@@ -69,11 +70,26 @@ fn quality(quality: &Quality, facts: &Facts) -> Value {
         funnel,
         dropped => shares(&quality.cells_dropped, quality.cells_read),
         gene_rows => shares(&quality.gene_rows, quality.gene_rows.iter().map(|c| c.count).sum()),
+        databases => databases(&quality.databases),
         genes => quality.genes,
         counts_read => quality.counts_read,
         counts_kept => quality.counts_kept,
         counts_share => percent(quality.counts_kept, quality.counts_read),
     }
+}
+
+/// Nothing when there is one database and no copy: then there is nothing to see.
+fn databases(tallies: &[SourceTally]) -> Option<Value> {
+    let is_plain = tallies.len() < 2 && tallies.iter().all(|t| t.cells == t.unique_cells);
+    let row = |tally: &SourceTally| {
+        context! {
+            database => &tally.source_database, studies => tally.studies,
+            superseded => tally.superseded_studies, cells => tally.cells,
+            unique => tally.unique_cells, share => percent(tally.unique_cells, tally.cells),
+        }
+    };
+    let rows: Vec<Value> = tallies.iter().map(row).collect();
+    (!is_plain).then(|| context! { figure => picture(figures::source_databases(tallies)), rows })
 }
 
 fn stages(quality: &Quality, facts: &Facts) -> Vec<Count> {

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use gf_corpus::SourceTally;
+
 use super::{
     ReportInput,
     facts::{CellMap, CellPoint, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training},
@@ -30,6 +32,11 @@ fn training() -> Training {
     Training { log: (1..=50).map(point).collect(), held_out: vec![point(25), point(36)] }
 }
 
+fn tally(source_database: &str, cells: u64, unique_cells: u64) -> SourceTally {
+    let source_database = source_database.to_owned();
+    SourceTally { source_database, studies: 2, superseded_studies: 1, cells, unique_cells }
+}
+
 /// A small run with every part.
 fn facts() -> Facts {
     Facts {
@@ -43,6 +50,7 @@ fn facts() -> Facts {
             genes: 39_000,
             counts_read: 1_000_000,
             counts_kept: 990_000,
+            databases: vec![tally("CELLxGENE", 1200, 1200), tally("GEO", 800, 300)],
         }),
         tokens: Some(Tokens { genes_per_cell: (100..1600).collect(), vocabulary: Some(20_275) }),
         training: Some(training()),
@@ -87,12 +95,14 @@ fn holds_every_part() {
         "GATA4",
         "0.02000",
         "1,201",
+        "CELLxGENE",
+        "37.5 %",
         "gf ingest cells.h5ad -o corpus",
         "gf 0.1.0",
     ] {
         assert!(html.contains(text), "{text}");
     }
-    assert_eq!(html.matches("<svg viewBox").count(), 4, "histogram, loss, map, genes");
+    assert_eq!(html.matches("<svg viewBox").count(), 5, "databases, histogram, loss, map, genes");
 }
 
 #[test]

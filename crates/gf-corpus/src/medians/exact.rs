@@ -19,10 +19,9 @@ use crate::{
 const COLLECTED: u64 = 1 << 24;
 
 /// The exact non-zero median of every gene detected in the selected cells of a
-/// corpus.
+/// corpus: a [`MedianSketch`], refined.
 ///
-/// `progress` counts cells over two passes; on a large corpus there are more,
-/// and the last call says `done == total` only at the end of the work.
+/// `progress` counts cells over two passes; on a large corpus there are more.
 ///
 /// # Errors
 /// What is wrong with a shard, or [`Error::Cancelled`](crate::Error::Cancelled).
@@ -31,20 +30,25 @@ pub fn nonzero_medians(
     selection: Selection,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Medians> {
-    let sketch = MedianSketch::of(corpus, selection, &mut |p| {
-        progress(Progress { done: p.done, total: 2 * p.total })
-    })?;
+    let sketch = MedianSketch::of(corpus, selection, progress)?;
+    refine_medians(&sketch, corpus, selection, progress)
+}
+
+/// The exact medians of the cells that a sketch was made of.
+///
+/// # Errors
+/// As [`nonzero_medians`].
+pub fn refine_medians(
+    sketch: &MedianSketch,
+    corpus: &Corpus,
+    selection: Selection,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Medians> {
     let window = |gene: &crate::Gene| sketch.window(gene.id);
     let windows: Vec<Option<Window>> = corpus.genes().iter().map(window).collect();
-    drop(sketch);
-    let groups = groups(&windows);
-    let n_passes = 1 + groups.len() as u64;
     let mut medians = Vec::new();
-    for (pass, group) in (1..).zip(groups) {
-        medians.extend(collect(corpus, selection, &windows, group, &mut |p| {
-            let done = pass * p.total + p.done;
-            progress(Progress { done, total: n_passes * p.total })
-        })?);
+    for group in groups(&windows) {
+        medians.extend(collect(corpus, selection, &windows, group, progress)?);
     }
     Medians::new(medians)
 }

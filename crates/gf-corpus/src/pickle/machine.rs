@@ -154,16 +154,18 @@ impl<'a> Machine<'a> {
         }
         if op == b's' || op == b'u' {
             let pairs = self.pop_pairs()?;
-            return match self.top_node()? {
-                Node::Dict(held) => Ok(held.extend(pairs)),
-                _ => Err(self.unexpected("items".to_owned(), "a dictionary to put them in")),
+            let Node::Dict(held) = self.top_node()? else {
+                return Err(self.unexpected("items".to_owned(), "a dictionary to put them in"));
             };
+            held.extend(pairs);
+            return Ok(());
         }
         let items = self.pop_mark()?;
         match (self.top_node()?, op) {
-            (Node::List(held), b'a' | b'e') | (Node::Set(held), 0x90) => Ok(held.extend(items)),
-            _ => Err(self.unexpected("values".to_owned(), "a list or set to put them in")),
+            (Node::List(held), b'a' | b'e') | (Node::Set(held), 0x90) => held.extend(items),
+            _ => return Err(self.unexpected("values".to_owned(), "a list or set to put them in")),
         }
+        Ok(())
     }
 
     fn put(&mut self, op: u8) -> Result<()> {

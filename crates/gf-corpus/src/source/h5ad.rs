@@ -16,11 +16,12 @@ use self::{
     matrix::{Matrix, Names},
     table::Table,
 };
-use super::{CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions, hdf5::H5};
-use crate::{
-    error::{Error, Result},
-    gene::GeneId,
+use super::{
+    CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
+    gene_columns::{GeneColumn, gene_rows},
+    hdf5::H5,
 };
+use crate::error::{Error, Result};
 
 mod table;
 mod stored;
@@ -37,21 +38,6 @@ const MAX_GENES: usize = 1 << 20;
 const MAX_BLOCK_CELLS: usize = 1 << 12;
 /// Most bytes of metadata in a block.
 const MAX_BLOCK_TEXT: usize = 64 << 20;
-
-/// Columns of var that usually hold ids, the first preferred on a tie.
-const ID_COLUMNS: [&str; 6] =
-    ["ensembl_id", "gene_ids", "feature_id", "gene_id", "ensembl", "Accession"];
-/// Columns of var that usually hold symbols, the first preferred.
-const SYMBOL_COLUMNS: [&str; 8] = [
-    "feature_name",
-    "gene_symbols",
-    "gene_symbol",
-    "gene_names",
-    "gene_name",
-    "symbol",
-    "symbols",
-    "name",
-];
 
 /// An open `.h5ad` file.
 pub(super) struct H5adSource {
@@ -198,39 +184,15 @@ fn missing(h5: &H5, layer: &str) -> Error {
 
 /// The gene rows a var table describes.
 fn genes(var: &Frame) -> Vec<SourceGene> {
-    let id = id_column(var);
-    let symbol = SYMBOL_COLUMNS.into_iter().find_map(|name| var.column(name));
-    let row = |gene: usize| {
-        let index = var.index[gene].clone();
-        let named = symbol.and_then(|column| column.get(gene));
-        match id {
-            Some(column) => {
-                let id = column.get(gene).unwrap_or_default();
-                SourceGene { id, symbol: named.or(Some(index)) }
-            }
-            None => SourceGene { id: index, symbol: named },
-        }
-    };
-    (0..var.index.len()).map(row).collect()
+    gene_rows(&var.index, &var.columns)
 }
 
-/// The column that holds more Ensembl ids than the index and any other column.
-fn id_column(var: &Frame) -> Option<&Column> {
-    let in_index = var.index.iter().filter(|id| looks_ensembl(id)).count();
-    let preferred = ID_COLUMNS.into_iter().filter_map(|name| var.column(name));
-    let all = preferred.chain(var.columns.iter().map(|(_, column)| column));
-    let mut best = (in_index, None);
-    for column in all.filter(|column| column.is_text()) {
-        let rows = 0..var.index.len();
-        let ids = rows.filter(|&i| column.get(i).is_some_and(|id| looks_ensembl(&id))).count();
-        if ids > best.0 {
-            best = (ids, Some(column));
-        }
+impl GeneColumn for Column {
+    fn get(&self, row: usize) -> Option<String> {
+        self.get(row)
     }
-    best.1
-}
 
-/// A human gene id, or one of another species (which the mapping refuses).
-fn looks_ensembl(text: &str) -> bool {
-    GeneId::from_versioned(text).is_some() || crate::mapping::species(text).is_some()
+    fn is_text(&self) -> bool {
+        self.is_text()
+    }
 }

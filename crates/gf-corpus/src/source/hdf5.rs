@@ -50,7 +50,8 @@ impl H5 {
 
     /// Whether there is a data set or group of that name.
     pub(super) fn has(&self, object: &str) -> bool {
-        self.is_group(object) || self.inside(object).is_ok_and(|_| self.file.dataset(object).is_ok())
+        self.is_group(object)
+            || self.inside(object).is_ok_and(|_| self.file.dataset(object).is_ok())
     }
 
     pub(super) fn is_group(&self, object: &str) -> bool {
@@ -161,7 +162,8 @@ impl Data {
     fn check_size(&self) -> Result<()> {
         let n_bytes = product(&self.shape()).saturating_mul(u64::from(self.kind.element_size()));
         if n_bytes > self.file_len.saturating_mul(MAX_RATIO) {
-            let bytes = format!("at most {MAX_RATIO} bytes for each of the file's {}", self.file_len);
+            let bytes =
+                format!("at most {MAX_RATIO} bytes for each of the file's {}", self.file_len);
             return Err(self.encoding(&bytes));
         }
         let Some(chunk) = self.dataset.chunk_dims() else { return Ok(()) };
@@ -171,7 +173,9 @@ impl Data {
         let along = |(&dim, &chunk): (&usize, &usize)| dim.div_ceil(chunk.max(1));
         let n_chunks = product(&self.shape().iter().zip(&chunk).map(along).collect::<Vec<_>>());
         if n_chunks.saturating_mul(MIN_CHUNK_ENTRY) > self.file_len {
-            return Err(self.encoding(&format!("fewer than {n_chunks} chunks in such a short file")));
+            return Err(
+                self.encoding(&format!("fewer than {n_chunks} chunks in such a short file"))
+            );
         }
         Ok(())
     }
@@ -179,14 +183,11 @@ impl Data {
     /// Refuses a read of more than [`MAX_READ`] bytes.
     fn check_read(&self, n: usize) -> Result<()> {
         if n.saturating_mul(self.kind.element_size() as usize) > MAX_READ {
-            return Err(self.encoding(&format!("at most {MAX_READ} bytes, {n} values were asked for")));
+            return Err(
+                self.encoding(&format!("at most {MAX_READ} bytes, {n} values were asked for"))
+            );
         }
         Ok(())
-    }
-
-    /// Values of each chunk along the first dimension, if stored in chunks.
-    pub(super) fn chunk_rows(&self) -> Option<usize> {
-        self.dataset.chunk_dims()?.first().copied()
     }
 
     pub(super) fn shape(&self) -> Vec<usize> {
@@ -248,4 +249,70 @@ fn filter_name(id: u16) -> String {
 fn error(path: &Path, object: &str) -> impl FnOnce(Hdf5Error) -> Error {
     let (path, object) = (path.to_owned(), object.to_owned());
     move |reason| Error::Hdf5 { path, object, reason: reason.to_string() }
+}
+
+/// Largest chunk that is read: one is unpacked whole, and its size is the
+/// file's claim. HDF5 writers keep to about 1 MiB.
+const MAX_CHUNK_BYTES: usize = 1 << 26;
+/// A chunk takes at least this in its file: an address, and some data.
+const CHUNK_ENTRY: u64 = 16;
+/// Chunks that are allowed besides, for the list of them is held in memory.
+const FREE_CHUNKS: u64 = 1 << 16;
+
+impl H5 {
+    /// A vector whose chunks are of a bearable size.
+    pub(super) fn vector(&self, object: &str) -> Result<Data> {
+        let data = self.dataset(object)?;
+        if data.shape().len() != 1 {
+            return Err(data.encoding("a vector"));
+        }
+        data.bounded()
+    }
+
+    /// Bytes before the HDF5 part of the file, from where addresses count.
+    pub(super) fn userblock(&self) -> u64 {
+        self.file.userblock_size()
+    }
+
+    /// Names at the top of the file, sorted.
+    pub(super) fn top(&self) -> Vec<String> {
+        self.file.root_group().link_names().unwrap_or_default()
+    }
+
+    /// An error unless two lengths are equal.
+    pub(super) fn agree(&self, what: &str, found: usize, expected: usize) -> Result<()> {
+        if found == expected {
+            return Ok(());
+        }
+        let (found, expected) = (found as u64, expected as u64);
+        Err(Error::Length { path: self.path.clone(), what: what.to_owned(), found, expected })
+    }
+}
+
+impl Data {
+    /// The shape of a chunk; `None` if the data set has none.
+    pub(super) fn chunk_dims(&self) -> Option<Vec<usize>> {
+        self.dataset.chunk_dims()
+    }
+
+    /// Itself, unless reading any window of it could take unbounded memory.
+    pub(super) fn bounded(self) -> Result<Self> {
+        let width = self.kind.element_size() as usize;
+        let dims = self.chunk_dims().unwrap_or_default();
+        let bytes = dims.iter().try_fold(width, |bytes, &dim| bytes.checked_mul(dim));
+        if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
+            return Err(self.encoding(&format!("chunks of at most {MAX_CHUNK_BYTES} bytes")));
+        }
+        let counts = self.shape().into_iter().zip(dims).map(|(n, chunk)| n.div_ceil(chunk.max(1)));
+        let n_chunks = counts.fold(1, usize::saturating_mul) as u64;
+        let file = std::fs::metadata(&self.path).map_err(Error::io(&self.path))?;
+        if n_chunks > FREE_CHUNKS + file.len() / CHUNK_ENTRY {
+            return Err(self.encoding("no more chunks than the file has room for"));
+        }
+        let layout = self.dataset.storage_layout().map_err(error(&self.path, &self.object))?;
+        if layout == StorageLayout::Virtual {
+            return Err(self.encoding("data in this file, not a virtual data set"));
+        }
+        Ok(self)
+    }
 }

@@ -1,10 +1,11 @@
 //! 10x MEX folders: `matrix.mtx`, `barcodes.tsv` and `features.tsv` (v3
-//! layout) or `genes.tsv` (v2), each gzip or plain.
+//! layout) or `genes.tsv` (v2), each gzip or plain, all with one prefix
+//! (`GSM1_`) or none.
 //!
 //! The matrix is genes × cells, one entry a line. Every Cell Ranger writes it
 //! sorted by cell, and then it is streamed; another order is noticed within
-//! the first entries and the matrix is sorted in memory (12 bytes an entry).
-//! A matrix that falls out of order only later is an error.
+//! the first entries and the matrix is sorted in bounded memory. A matrix that
+//! falls out of order only later is an error.
 //! Several entries of one gene and cell are summed, as scipy does.
 
 use std::{
@@ -12,16 +13,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CountSource, Lines, OtherFeatures, SourceBlock, SourceGene, raw_count};
+use super::{
+    CountSource, Lines, OtherFeatures, SourceBlock, SourceGene,
+    market::Market,
+    turned::{Entry, Turned},
+};
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    sort::ExternalSort,
 };
+
+mod parts;
+
+use parts::Parts;
+pub(super) use parts::is_matrix;
 
 const GENE_EXPRESSION: &str = "Gene Expression";
 const LAYER: &str = "matrix.mtx";
 /// Entries looked at, at least, to tell whether a matrix is sorted by cell.
 const SNIFFED: usize = 1 << 16;
+/// Most rows of a feature table.
+const MAX_ROWS: usize = 1 << 20;
+/// Most bytes of a feature table.
+const MAX_TABLE_BYTES: usize = 64 << 20;
+/// Most kinds of features, as genes, antibodies and peaks are.
+const MAX_KINDS: usize = 100;
+/// Most barcodes; all possible ones of the largest chemistry are 7 million.
+const MAX_CELLS: usize = 1 << 28;
+/// Most entries of one cell, which may name a gene several times.
+const MAX_CELL_ENTRIES: usize = 1 << 23;
+/// Entries at which a block of cells is full, whatever was asked for.
+const FULL_BLOCK: usize = 1 << 22;
 
 /// What a row of the matrix is.
 #[derive(Clone, Copy)]
@@ -30,157 +53,191 @@ enum Row {
     Other(u32),
 }
 
-/// One line of the matrix, 0-based.
-#[derive(Clone, Copy)]
-struct Entry {
-    row: u32,
-    cell: u32,
-    count: u32,
-}
-
-/// How the rest of the matrix is fetched.
-enum Body {
-    Stream { entries: Entries, ahead: Option<Entry> },
-    Sorted(std::iter::Peekable<std::vec::IntoIter<Entry>>),
-}
-
-/// What the two tables of the folder say, and where they lie.
-struct Tables {
-    folder: PathBuf,
+/// What the feature table says.
+#[derive(Default)]
+struct Features {
     genes: Vec<SourceGene>,
     rows: Vec<Row>,
-    cells: Vec<String>,
     other_kinds: Vec<String>,
 }
 
 /// An open MEX folder.
 pub(super) struct MexSource {
-    tables: Tables,
+    path: PathBuf,
+    parts: Parts,
+    features: Features,
     other: BTreeMap<String, OtherFeatures>,
-    body: Body,
+    n_cells: usize,
+    /// From the first block on.
+    reading: Option<Reading>,
     next_cell: usize,
 }
 
-impl MexSource {
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        let matrix = find(folder, &["matrix.mtx"])?;
-        let barcodes = find(folder, &["barcodes.tsv"])?;
-        let features = find(folder, &["features.tsv", "genes.tsv"])?;
-        let mut tables = Tables {
-            folder: folder.to_owned(),
-            genes: Vec::new(),
-            rows: Vec::new(),
-            cells: read_barcodes(&barcodes)?,
-            other_kinds: Vec::new(),
-        };
-        tables.read_features(&features)?;
-        let mut other = BTreeMap::<String, OtherFeatures>::new();
-        for row in &tables.rows {
-            if let Row::Other(kind) = *row {
-                other.entry(tables.other_kinds[kind as usize].clone()).or_default().rows += 1;
-            }
-        }
-        let body = Body::open(&matrix, &tables)?;
-        Ok(Self { tables, other, body, next_cell: 0 })
-    }
+/// The matrix and, in step with it, the barcodes.
+struct Reading {
+    body: Body,
+    barcodes: Lines,
+}
 
-    /// The gene entries of the next cell; the others are only summed.
-    fn next_row(&mut self) -> Result<Vec<(u32, u32)>> {
-        let mut row = Vec::new();
-        while let Some(entry) = self.body.take(self.next_cell as u32, &self.tables)? {
-            match self.tables.rows[entry.row as usize] {
-                Row::Gene(gene) => row.push((gene, entry.count)),
-                Row::Other(kind) => {
-                    let kind = &self.tables.other_kinds[kind as usize];
-                    if let Some(other) = self.other.get_mut(kind) {
-                        other.counts += u64::from(entry.count);
-                    }
-                }
-            }
-        }
-        Ok(row)
+/// How the entries are fetched.
+enum Body {
+    Stream { market: Market, block: Vec<Entry>, next: usize },
+    Turned(Turned),
+}
+
+impl MexSource {
+    /// Opens a folder, or the matrix file of one.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let parts = Parts::find(path)?;
+        let market = Market::open(&parts.matrix)?;
+        let features = Features::read(&parts.features)?;
+        let n_cells = count_barcodes(&parts.barcodes)?;
+        let agree = |what: &str, found: u64, expected: usize| {
+            let what = format!("{what} of the matrix against {}", path.display());
+            let (path, expected) = (parts.matrix.clone(), expected as u64);
+            let error = Error::Length { path, what, found, expected };
+            (found == expected).then_some(()).ok_or(error)
+        };
+        agree("gene rows", market.n_rows, features.rows.len())?;
+        agree("cell columns", market.n_cells, n_cells)?;
+        let path = path.to_owned();
+        let other = features.count_other();
+        Ok(Self { path, parts, features, other, n_cells, reading: None, next_cell: 0 })
     }
 }
 
-impl Tables {
-    fn read_features(&mut self, path: &Path) -> Result<()> {
+impl Features {
+    fn read(path: &Path) -> Result<Self> {
         let mut lines = Lines::open(path)?;
-        while lines.next_line()?.is_some() {
-            let mut cells = lines.text()?.split('\t');
-            let id = cells.next().unwrap_or_default().to_owned();
-            let symbol = cells.next().map(str::to_owned);
-            let kind = cells.next().unwrap_or(GENE_EXPRESSION);
-            if kind != GENE_EXPRESSION {
-                let row = self.other_row(kind);
-                self.rows.push(row);
-                continue;
+        let mut features = Self::default();
+        let mut n_bytes = 0;
+        while let Some(line) = lines.next_line()? {
+            n_bytes += line.len();
+            if features.rows.len() == MAX_ROWS || n_bytes > MAX_TABLE_BYTES {
+                let expected = format!("at most {MAX_ROWS} rows of {MAX_TABLE_BYTES} bytes in all");
+                return Err(lines.unexpected(expected));
             }
-            self.rows.push(Row::Gene(index(self.genes.len(), &lines)?));
-            self.genes.push(SourceGene { id, symbol });
+            features.add(&lines)?;
         }
+        Ok(features)
+    }
+
+    fn add(&mut self, lines: &Lines) -> Result<()> {
+        let mut cells = lines.text()?.split('\t');
+        let id = cells.next().unwrap_or_default().to_owned();
+        let symbol = cells.next().map(str::to_owned);
+        let kind = cells.next().unwrap_or(GENE_EXPRESSION);
+        if id.is_empty() && symbol.is_none() {
+            return Err(lines.unexpected("a gene id".to_owned()));
+        }
+        if kind != GENE_EXPRESSION {
+            let row = self.other_row(kind, lines)?;
+            self.rows.push(row);
+            return Ok(());
+        }
+        self.rows.push(Row::Gene(self.genes.len() as u32));
+        self.genes.push(SourceGene { id, symbol });
         Ok(())
     }
 
-    fn other_row(&mut self, kind: &str) -> Row {
-        let known = self.other_kinds.iter().position(|k| k == kind);
-        Row::Other(known.unwrap_or_else(|| {
-            self.other_kinds.push(kind.to_owned());
-            self.other_kinds.len() - 1
-        }) as u32)
+    fn other_row(&mut self, kind: &str, lines: &Lines) -> Result<Row> {
+        if let Some(known) = self.other_kinds.iter().position(|k| k == kind) {
+            return Ok(Row::Other(known as u32));
+        }
+        if self.other_kinds.len() == MAX_KINDS {
+            return Err(lines.unexpected(format!("at most {MAX_KINDS} feature types")));
+        }
+        self.other_kinds.push(kind.to_owned());
+        Ok(Row::Other(self.other_kinds.len() as u32 - 1))
     }
 
-    fn not_counts(&self, path: &Path, row: u32, cell: u32, value: &[u8]) -> Error {
-        let gene = match self.rows[row as usize] {
-            Row::Gene(gene) => &self.genes[gene as usize].id,
-            Row::Other(kind) => &self.other_kinds[kind as usize],
-        };
-        Error::NotCounts {
-            path: path.to_owned(),
-            layer: LAYER.to_owned(),
-            cell: self.cells[cell as usize].clone(),
-            gene: gene.clone(),
-            found: String::from_utf8_lossy(value).into_owned(),
+    fn count_other(&self) -> BTreeMap<String, OtherFeatures> {
+        let mut other = BTreeMap::<String, OtherFeatures>::new();
+        for row in &self.rows {
+            if let Row::Other(kind) = *row {
+                other.entry(self.other_kinds[kind as usize].clone()).or_default().rows += 1;
+            }
         }
+        other
+    }
+
+    fn name(&self, row: u32) -> String {
+        match self.rows[row as usize] {
+            Row::Gene(gene) => self.genes[gene as usize].id.clone(),
+            Row::Other(kind) => self.other_kinds[kind as usize].clone(),
+        }
+    }
+}
+
+impl Reading {
+    fn open(parts: &Parts, features: &Features, n_cells: usize) -> Result<Self> {
+        let market = Market::open(&parts.matrix)?;
+        // A gene-by-gene file shows itself within one whole gene.
+        let is_sorted = Market::open(&parts.matrix)?.ascends(SNIFFED.max(n_cells + 1))?;
+        let mut body = Body::Stream { market, block: Vec::new(), next: 0 };
+        if !is_sorted {
+            let mut entries = ExternalSort::new();
+            while let Some(entry) = body.next_entry(parts, features)? {
+                entries.push(entry)?;
+            }
+            body = Body::Turned(Turned::new(entries)?);
+        }
+        Ok(Self { body, barcodes: Lines::open(&parts.barcodes)? })
+    }
+
+    fn next_barcode(&mut self, n_before: usize) -> Result<String> {
+        if self.barcodes.next_line()?.is_some() {
+            return barcode(&self.barcodes).map(str::to_owned);
+        }
+        let (path, what) = (self.barcodes.path().to_owned(), "barcodes, read again".to_owned());
+        let found = n_before as u64;
+        Err(Error::Length { path, what, found, expected: found + 1 })
     }
 }
 
 impl Body {
-    fn open(path: &Path, tables: &Tables) -> Result<Self> {
-        if is_sorted(Entries::open(path, tables)?, tables.cells.len())? {
-            return Ok(Self::Stream { entries: Entries::open(path, tables)?, ahead: None });
+    /// The next entry of any cell, in the order of the file.
+    fn next_entry(&mut self, parts: &Parts, features: &Features) -> Result<Option<Entry>> {
+        let Self::Stream { market, block, next } = self else { return Ok(None) };
+        if *next == block.len() {
+            market.next_block(block, &|entry, value| Error::NotCounts {
+                path: parts.matrix.clone(),
+                layer: LAYER.to_owned(),
+                cell: nth_barcode(parts, entry.cell),
+                gene: features.name(entry.row),
+                found: String::from_utf8_lossy(value).into_owned(),
+            })?;
+            *next = 0;
         }
-        let mut all = Vec::new();
-        let mut entries = Entries::open(path, tables)?;
-        while let Some(entry) = entries.next_entry(tables)? {
-            all.push(entry);
-        }
-        all.sort_by_key(|entry| entry.cell);
-        Ok(Self::Sorted(all.into_iter().peekable()))
+        *next += 1;
+        Ok(block.get(*next - 1).copied())
     }
 
     /// The next entry, if it belongs to `cell`.
-    fn take(&mut self, cell: u32, tables: &Tables) -> Result<Option<Entry>> {
-        let (entries, ahead) = match self {
-            Self::Sorted(entries) => return Ok(entries.next_if(|entry| entry.cell == cell)),
-            Self::Stream { entries, ahead } => (entries, ahead),
-        };
-        if ahead.is_none() {
-            *ahead = entries.next_entry(tables)?;
+    fn take(&mut self, cell: u32, parts: &Parts, features: &Features) -> Result<Option<Entry>> {
+        if let Self::Turned(entries) = self {
+            return entries.take(cell);
         }
-        if let Some(entry) = ahead.filter(|entry| entry.cell < cell) {
-            return Err(Error::MexOrder {
-                path: entries.lines.path.clone(),
-                line: entries.lines.number(),
-                cell: tables.cells[entry.cell as usize].clone(),
-            });
+        let entry = self.next_entry(parts, features)?;
+        let Self::Stream { market, block, next } = self else { return Ok(None) };
+        match entry {
+            Some(entry) if entry.cell < cell => Err(Error::MexOrder {
+                path: parts.matrix.clone(),
+                line: market.line() - (block.len() - *next) as u64,
+                cell: nth_barcode(parts, entry.cell),
+            }),
+            Some(entry) if entry.cell == cell => Ok(Some(entry)),
+            _ => {
+                *next -= 1;
+                Ok(None)
+            }
         }
-        Ok(ahead.take_if(|entry| entry.cell == cell))
     }
 }
 
 impl CountSource for MexSource {
     fn path(&self) -> &Path {
-        &self.tables.folder
+        &self.path
     }
 
     fn layer(&self) -> &str {
@@ -188,11 +245,11 @@ impl CountSource for MexSource {
     }
 
     fn genes(&self) -> &[SourceGene] {
-        &self.tables.genes
+        &self.features.genes
     }
 
     fn n_cells(&self) -> usize {
-        self.tables.cells.len()
+        self.n_cells
     }
 
     fn columns(&self) -> &[String] {
@@ -208,176 +265,89 @@ impl CountSource for MexSource {
     }
 
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
-        let (start, n_cells) = (self.next_cell, self.n_cells());
-        let end = n_cells.min(start + max_cells.max(1));
-        let mut counts = CountMatrix::new(self.tables.genes.len());
-        while self.next_cell < end {
-            counts.push_row(self.next_row()?)?;
-            self.next_cell += 1;
-        }
-        if end == n_cells {
-            // Reads the end of the file, so that a truncated one is noticed.
-            self.body.take(n_cells as u32, &self.tables)?;
-        }
-        let cell_ids = self.tables.cells[start..end].to_vec();
-        Ok((start < end).then_some(SourceBlock { cell_ids, counts, columns: Vec::new() }))
-    }
-}
-
-/// The entries of a matrix file, checked one by one.
-struct Entries {
-    lines: Lines,
-    n_rows: usize,
-    n_cells: usize,
-    n_declared: u64,
-    n_read: u64,
-}
-
-impl Entries {
-    fn open(path: &Path, tables: &Tables) -> Result<Self> {
-        let (n_rows, n_cells) = (tables.rows.len(), tables.cells.len());
-        let mut lines = Lines::open(path)?;
-        let banner = lines.next_line()?.unwrap_or_default().to_ascii_lowercase();
-        let words: Vec<&[u8]> =
-            banner.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty()).collect();
-        let known = [b"integer".as_slice(), b"real"];
-        if !matches!(words[..], [b"%%matrixmarket", b"matrix", b"coordinate", kind, b"general"] if known.contains(&kind))
-        {
-            let expected = "%%MatrixMarket matrix coordinate integer (or real) general";
-            return Err(lines.unexpected(expected.to_owned()));
-        }
-        while lines.next_line()?.is_some_and(|line| line.starts_with(b"%") || line.is_empty()) {}
-        let words = lines.line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let size: Vec<Option<u64>> = words.map(digits).collect();
-        let [Some(rows), Some(cells), Some(n_declared)] = size[..] else {
-            return Err(lines.unexpected("the numbers of rows, columns and entries".to_owned()));
-        };
-        let agree = |what: &str, found: u64, expected: usize| {
-            let (path, expected) = (path.to_owned(), expected as u64);
-            let what = format!("{what} of the matrix against {}", tables.folder.display());
-            if found == expected {
-                Ok(())
-            } else {
-                Err(Error::Length { path, what, found, expected })
-            }
-        };
-        agree("gene rows", rows, n_rows)?;
-        agree("cell columns", cells, n_cells)?;
-        Ok(Self { lines, n_rows, n_cells, n_declared, n_read: 0 })
-    }
-
-    fn next_entry(&mut self, tables: &Tables) -> Result<Option<Entry>> {
-        if self.lines.next_line()?.is_none() {
-            return self.end();
-        }
-        let Some((row, cell, value)) = split(&self.lines.line) else {
-            return Err(self.lines.unexpected("row, column and count".to_owned()));
-        };
-        let in_range = |number: u64, n: usize| (1..=n as u64).contains(&number);
-        if !in_range(row, self.n_rows) {
-            return Err(self.lines.unexpected(format!("a gene row from 1 to {}", self.n_rows)));
-        }
-        if !in_range(cell, self.n_cells) {
-            return Err(self.lines.unexpected(format!("a cell column from 1 to {}", self.n_cells)));
-        }
-        self.n_read += 1;
-        if self.n_read > self.n_declared {
-            return Err(self
-                .lines
-                .unexpected(format!("the end after {} entries", self.n_declared)));
-        }
-        let (row, cell) = ((row - 1) as u32, (cell - 1) as u32);
-        let count =
-            count(value).ok_or_else(|| tables.not_counts(&self.lines.path, row, cell, value))?;
-        Ok(Some(Entry { row, cell, count }))
-    }
-
-    fn end(&self) -> Result<Option<Entry>> {
-        if self.n_read == self.n_declared {
+        if self.next_cell == self.n_cells {
             return Ok(None);
         }
-        let what = "entries of the matrix (is the file cut off?)".to_owned();
-        let path = self.lines.path.clone();
-        Err(Error::Length { path, what, found: self.n_read, expected: self.n_declared })
-    }
-}
-
-/// Whether the cells ascend over the first [`SNIFFED`] entries, and as far as
-/// one whole gene of a gene-by-gene file would reach: such a file shows itself
-/// within `n_cells + 1` entries.
-fn is_sorted(mut entries: Entries, n_cells: usize) -> Result<bool> {
-    let mut last = 0;
-    for _ in 0..SNIFFED.max(n_cells + 1) {
-        let Some(line) = entries.lines.next_line()? else { break };
-        // What is malformed is reported where it is read in earnest.
-        let Some((_, cell, _)) = split(line) else { break };
-        if cell < last {
-            return Ok(false);
+        let Self { parts, features, n_cells, .. } = self;
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => Reading::open(parts, features, *n_cells)?,
+        };
+        let mut block = SourceBlock {
+            cell_ids: Vec::new(),
+            counts: CountMatrix::new(features.genes.len()),
+            columns: Vec::new(),
+        };
+        let end = *n_cells.min(&mut (self.next_cell + max_cells.max(1)));
+        while self.next_cell < end && block.counts.n_entries() < FULL_BLOCK {
+            block.cell_ids.push(reading.next_barcode(self.next_cell)?);
+            let row = self.next_row(&mut reading.body)?;
+            block.counts.push_row(row)?;
+            self.next_cell += 1;
         }
-        last = cell;
-    }
-    Ok(true)
-}
-
-/// A line's row, column and value.
-fn split(line: &[u8]) -> Option<(u64, u64, &[u8])> {
-    let (row, rest) = number(line.trim_ascii_start())?;
-    let (cell, rest) = number(rest.trim_ascii_start())?;
-    let value = rest.trim_ascii();
-    let one_word = !value.is_empty() && !value.iter().any(u8::is_ascii_whitespace);
-    one_word.then_some((row, cell, value))
-}
-
-/// The number a line begins with, and what follows from the next blank on.
-fn number(line: &[u8]) -> Option<(u64, &[u8])> {
-    let end = line.iter().position(|&b| b == b' ' || b == b'\t')?;
-    Some((digits(&line[..end])?, &line[end..]))
-}
-
-/// A number of at most 18 digits.
-fn digits(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || text.len() > 18 {
-        return None;
-    }
-    let mut number = 0;
-    for byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
+        if self.next_cell == self.n_cells {
+            // Reads the end of the file, so that a truncated one is noticed.
+            reading.body.take(self.n_cells as u32, &self.parts, &self.features)?;
         }
-        number = number * 10 + u64::from(digit);
-    }
-    Some(number)
-}
-
-fn count(value: &[u8]) -> Option<u32> {
-    match digits(value) {
-        Some(whole) => u32::try_from(whole).ok(),
-        None => raw_count(std::str::from_utf8(value).ok()?.parse().ok()?),
+        self.reading = Some(reading);
+        Ok(Some(block))
     }
 }
 
-fn index(n: usize, lines: &Lines) -> Result<u32> {
-    u32::try_from(n).map_err(|_| lines.unexpected("fewer than 4294967296 rows".to_owned()))
+impl MexSource {
+    /// The gene entries of the next cell; the others are only summed.
+    fn next_row(&mut self, body: &mut Body) -> Result<Vec<(u32, u32)>> {
+        let mut row = Vec::new();
+        while let Some(entry) = body.take(self.next_cell as u32, &self.parts, &self.features)? {
+            match self.features.rows[entry.row as usize] {
+                Row::Gene(gene) => row.push((gene, entry.count)),
+                Row::Other(kind) => self.add_other(kind, entry.count),
+            }
+            if row.len() > MAX_CELL_ENTRIES {
+                let (path, found) = (self.parts.matrix.clone(), row.len() as u64);
+                let what = format!("entries of cell {}", nth_barcode(&self.parts, entry.cell));
+                return Err(Error::Length { path, what, found, expected: MAX_CELL_ENTRIES as u64 });
+            }
+        }
+        Ok(row)
+    }
+
+    fn add_other(&mut self, kind: u32, count: u32) {
+        let kind = &self.features.other_kinds[kind as usize];
+        if let Some(other) = self.other.get_mut(kind) {
+            other.counts += u64::from(count);
+        }
+    }
 }
 
-fn read_barcodes(path: &Path) -> Result<Vec<String>> {
+fn count_barcodes(path: &Path) -> Result<usize> {
     let mut lines = Lines::open(path)?;
-    let mut barcodes = Vec::new();
+    let mut n_cells = 0;
     while lines.next_line()?.is_some() {
-        index(barcodes.len(), &lines)?;
-        let barcode = lines.text()?.split('\t').next().unwrap_or_default();
-        barcodes.push(barcode.to_owned());
+        barcode(&lines)?;
+        n_cells += 1;
+        if n_cells > MAX_CELLS {
+            return Err(lines.unexpected(format!("at most {MAX_CELLS} barcodes")));
+        }
     }
-    Ok(barcodes)
+    Ok(n_cells)
 }
 
-/// The first of the named files that is there, plain or `.gz`.
-fn find(folder: &Path, names: &[&'static str]) -> Result<PathBuf> {
-    let paths =
-        names.iter().flat_map(|name| [folder.join(name), folder.join(format!("{name}.gz"))]);
-    paths
-        .into_iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::MissingFile { path: folder.to_owned(), expected: names[0] })
+fn barcode(lines: &Lines) -> Result<&str> {
+    match lines.text()?.split('\t').next() {
+        Some("") | None => Err(lines.unexpected("a barcode".to_owned())),
+        Some(barcode) => Ok(barcode),
+    }
+}
+
+/// The barcode of a cell that an error is to name.
+fn nth_barcode(parts: &Parts, cell: u32) -> String {
+    let nth = || {
+        let mut lines = Lines::open(&parts.barcodes)?;
+        for _ in 0..=cell {
+            lines.next_line()?;
+        }
+        barcode(&lines).map(str::to_owned)
+    };
+    nth().unwrap_or_else(|_| format!("{} (barcode unreadable)", u64::from(cell) + 1))
 }

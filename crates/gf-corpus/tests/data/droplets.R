@@ -2,8 +2,8 @@
 # DropletUtils says of them. Run with R 4.2, DropletUtils 1.18.1, edgeR 3.40.
 suppressMessages({ library(DropletUtils); library(Matrix) })
 set.seed(20261125)
-n_genes <- 60
-ambient <- 1 / (1:n_genes)^1.5
+n_genes <- 200
+ambient <- 1 / (1:n_genes)^1.5 # so that some genes are in no ambient droplet
 cells <- rev(ambient)
 mixed <- function(share) share * cells / sum(cells) + (1 - share) * ambient / sum(ambient)
 droplet <- function(total, share) rmultinom(1, total, mixed(share))

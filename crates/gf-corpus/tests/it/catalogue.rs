@@ -225,7 +225,8 @@ fn studies_enter_once() {
     );
 }
 
-/// The shared data as a catalogue; DOIs and labels are those of its INDEX.md.
+/// The shared data as a catalogue; DOIs are those of its INDEX.md, some labels
+/// (databases, chemistries, conditions) are made up for the test.
 const SHARED: &str = "\
 id,path,source_database,accession,doi,assay,organ,condition,malignant,cell_line,assembly
 pbmc1k,01_pbmc1k_v2_mex/filtered_feature_bc_matrix,10x,pbmc_1k_v2,,10x 3' v2,blood,healthy,no,no,

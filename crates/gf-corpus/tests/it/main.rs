@@ -6,16 +6,22 @@ mod support;
 mod catalogue;
 mod genes;
 mod droplets;
+mod duplicates;
+mod delimited;
 mod golden;
 mod h5ad;
+mod hostile;
 mod laws;
+mod loom;
 mod medians;
 mod mex;
+mod bombs;
 mod pickle;
 mod pipeline;
 mod qc;
 mod refused;
 mod suite;
+mod tenx_h5;
 
 #[test]
 fn tensor_suite_on_flex() {

@@ -1,8 +1,12 @@
 //! MEX folders: layouts, orders, and what is not a gene.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use gf_corpus::Verdict;
+use proptest::prelude::*;
 
 use crate::support::{Mex, SYMBOLS, immune, lenient, text, triplets, write};
 
@@ -73,4 +77,89 @@ fn cells_without_entries_keep_their_place() {
     let cells = &ledger.files[0].cells;
     assert_eq!((cells.read, cells.kept, cells.dropped[&Verdict::Empty]), (5, 2, 3));
     assert_eq!(corpus.blocks().next().unwrap().unwrap().cell_ids, ["CELL1-1", "CELL3-1"]);
+}
+
+/// Gives the three files of a folder a prefix.
+fn prefixed(folder: &Path, prefix: &str) {
+    for name in ["barcodes.tsv", "features.tsv", "matrix.mtx"] {
+        fs::rename(folder.join(name), folder.join(format!("{prefix}{name}"))).unwrap();
+    }
+}
+
+#[test]
+fn prefixes_as_on_geo() {
+    let folder = tempfile::tempdir().unwrap();
+    let expected = read(Mex::small().write(&folder.path().join("plain"), ""));
+    let geo = Mex::small().write(&folder.path().join("geo"), "");
+    prefixed(&geo, "GSM1_");
+    assert_eq!(read(geo.clone()), expected);
+    fs::rename(geo.join("GSM1_features.tsv"), geo.join("GSM1_genes.tsv")).unwrap();
+    assert_eq!(read(geo.join("GSM1_matrix.mtx")), expected);
+
+    // A second sample beside it: the folder says nothing any more, a path does.
+    Mex::new(&SYMBOLS, 1, &[(0, 0, "1")]).write(&geo, "");
+    prefixed(&geo, "GSM2_");
+    let message = lenient(std::slice::from_ref(&geo), None).err().unwrap().to_string();
+    for word in ["found 2 matrices", "GSM1_matrix.mtx, GSM2_matrix.mtx"] {
+        assert!(message.contains(word), "{message}");
+    }
+    assert_eq!(read(geo.join("GSM1_matrix.mtx")), expected);
+    fs::remove_file(geo.join("GSM2_barcodes.tsv")).unwrap();
+    let message = lenient(&[geo.join("GSM2_matrix.mtx")], None).err().unwrap().to_string();
+    assert!(message.contains("GSM2_: found no barcodes.tsv"), "{message}");
+}
+
+#[test]
+fn line_ends_and_marks_of_windows() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = Mex::small();
+    let expected = read(small.write(&folder.path().join("plain"), ""));
+    let windows = small.write(&folder.path().join("windows"), "");
+    for name in ["barcodes.tsv", "features.tsv", "matrix.mtx"] {
+        let path = windows.join(name);
+        write(&path, &format!("\u{feff}{}", text(&path).replace('\n', "\r\n")));
+    }
+    assert_eq!(read(windows), expected);
+}
+
+#[test]
+fn ids_that_are_no_text() {
+    #[track_caller]
+    fn check(part: &str, bytes: &[u8], words: &[&str]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Mex::small().write(folder.path(), "");
+        fs::write(path.join(part), bytes).unwrap();
+        let message = lenient(&[path], None).err().unwrap().to_string();
+        for word in words.iter().chain(&[part]) {
+            assert!(message.contains(word), "{message:?} lacks {word:?}");
+        }
+    }
+    check("barcodes.tsv", b"A\nB\xff\n", &["line 2", "UTF-8"]);
+    check("barcodes.tsv", b"A\nB\0\n", &["line 2", "NUL"]);
+    check("barcodes.tsv", b"A\n\n", &["line 2", "a barcode"]);
+    check("features.tsv", b"ACTB\nC\xff\n", &["line 2", "UTF-8"]);
+    check("features.tsv", b"ACTB\n\n", &["line 2", "a gene id"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any flipped bit and any cut is read or refused; packed parts are read
+    /// only if nothing was lost.
+    #[test]
+    fn bent_folders_never_panic(
+        part in 0..3usize, is_gzip: bool, at in 0.0..1.0f64, bit in 0..8u8, is_cut: bool,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let end = if is_gzip { ".gz" } else { "" };
+        let path = Mex::small().write(folder.path(), end);
+        let part = ["barcodes.tsv", "features.tsv", "matrix.mtx"][part];
+        let file = path.join(format!("{part}{end}"));
+        let mut bytes = fs::read(&file).unwrap();
+        let at = (at * bytes.len() as f64) as usize;
+        if is_cut { bytes.truncate(at) } else { bytes[at] ^= 1 << bit }
+        fs::write(&file, bytes).unwrap();
+        let is_read = lenient(&[path], None).is_ok();
+        prop_assert!(!(is_read && is_gzip && is_cut));
+    }
 }

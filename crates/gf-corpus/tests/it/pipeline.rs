@@ -146,9 +146,9 @@ fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    let all = all.into_iter().map(|(name, bytes)| {
-        (name[folder.to_str().unwrap().len()..].to_owned(), bytes)
-    });
+    let all = all
+        .into_iter()
+        .map(|(name, bytes)| (name[folder.to_str().unwrap().len()..].to_owned(), bytes));
     let mut all: Vec<_> = all.collect();
     all.sort();
     all
@@ -167,7 +167,8 @@ fn the_same_bytes_from_one_thread_and_from_two() {
         (bytes(&folder.path().join("corpus")), corpus.content_hash().to_owned())
     });
     assert!(made[0] == made[1]);
-    let names: Vec<&str> = made[0].0.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+    let names: Vec<&str> =
+        made[0].0.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
     assert!(names.contains(&"manifest.json") && names.contains(&"shard-00000.arrow"), "{names:?}");
     assert_eq!(names.len(), 6, "{names:?}");
 }
@@ -250,7 +251,8 @@ fn appending_and_growing_do_not_rewrite_what_is_there() {
     again(&inputs[..1], &grown, &every_cell()).unwrap();
     let shard = |folder: &Path| {
         let study = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut studies = study.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("a-"));
+        let mut studies =
+            study.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("a-"));
         fs::metadata(studies.next().unwrap().join("shard-00000.arrow")).unwrap().modified().unwrap()
     };
     let written = shard(&grown);
@@ -263,7 +265,9 @@ fn appending_and_growing_do_not_rewrite_what_is_there() {
     assert_eq!(Corpus::open(&grown).unwrap().studies().len(), 1);
     // A study of another file may not take an id.
     let other = Mex::small().write(&folder.path().join("elsewhere/c"), "");
-    assert!(matches!(again(&[other], &grown, &append), Err(Error::StudyIdTaken { id, .. }) if id == "c"));
+    assert!(
+        matches!(again(&[other], &grown, &append), Err(Error::StudyIdTaken { id, .. }) if id == "c")
+    );
 }
 
 #[test]
@@ -271,7 +275,10 @@ fn a_changed_file_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let (input, out) = (folder.path().join("in"), folder.path().join("out"));
     Mex::small().write(&input, "");
-    assert_eq!(again(&[input.clone()], &out, &every_cell()).unwrap().totals().counts_kept, 16);
+    assert_eq!(
+        again(std::slice::from_ref(&input), &out, &every_cell()).unwrap().totals().counts_kept,
+        16
+    );
     Mex::new(&SYMBOLS, 2, &[(0, 0, "5")]).write(&input, "");
     assert_eq!(again(&[input], &out, &every_cell()).unwrap().totals().counts_kept, 5);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
@@ -284,7 +291,10 @@ fn a_barcode_that_comes_twice_is_refused() {
     mex.barcodes[3] = mex.barcodes[1].clone();
     let error = lenient(&[mex.write(&folder.path().join("in"), "")], None).err().unwrap();
     let message = error.to_string();
-    assert!(message.contains("cells 1 and 3 (counted from 0) are both called \"CELL1-1\""), "{message}");
+    assert!(
+        message.contains("cells 1 and 3 (counted from 0) are both called \"CELL1-1\""),
+        "{message}"
+    );
 }
 
 #[test]
@@ -308,13 +318,15 @@ fn folders_are_searched_and_what_is_passed_by_is_named() {
     Mex::small().write(&root.join("x/filtered_feature_bc_matrix"), "");
     Ad::new(vec![1u8, 2, 3, 4, 5]).write(&root.join("cells.h5ad"));
     fs::write(root.join("README.md"), "x").unwrap();
-    let found = Found::under(&[root.clone()]).unwrap();
+    let found = Found::under(std::slice::from_ref(&root)).unwrap();
     let ids: Vec<&str> = found.catalogue.studies.iter().map(|study| study.id.as_str()).collect();
     assert_eq!(ids, ["cells", "x"]);
     assert_eq!(found.skipped, [root.join("README.md")]);
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    assert!(matches!(Found::under(&[empty.clone()]), Err(Error::UnknownFormat { path }) if path == empty));
+    assert!(
+        matches!(Found::under(std::slice::from_ref(&empty)), Err(Error::UnknownFormat { path }) if path == empty)
+    );
 }
 
 #[test]

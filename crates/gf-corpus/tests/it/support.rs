@@ -217,3 +217,49 @@ pub fn frame(file: &H5File, name: &str, index: &[String]) {
     let index: Vec<&str> = index.iter().map(String::as_str).collect();
     group.write_vlen_strings("_index", &index).unwrap();
 }
+
+/// Bytes of a damaged file that are looked at, at most.
+const SCRAMBLES: usize = 800;
+
+/// Reads a file with every one of many bytes changed, and cut off at many
+/// places. It may be refused or read; what must not happen is a panic, or that
+/// it takes unreasonably long.
+pub fn scramble(bytes: &[u8], name: &str) {
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(5);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(name);
+    let (mut refused, mut read) = (0, 0);
+    let mut attempt = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let start = std::time::Instant::now();
+        match drain(&path) {
+            Ok(_) => read += 1,
+            Err(_) => refused += 1,
+        }
+        assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
+    };
+    let step = bytes.len().div_ceil(SCRAMBLES).max(1);
+    for at in (0..bytes.len()).step_by(step) {
+        for flip in [0x01, 0x80, 0xff] {
+            let mut damaged = bytes.to_vec();
+            damaged[at] ^= flip;
+            attempt(&damaged);
+        }
+        if at % (8 * step) == 0 {
+            attempt(&bytes[..at]);
+        }
+    }
+    eprintln!("{name}: {refused} refused, {read} read");
+    assert!(refused > 0 && read > 0);
+}
+
+/// Reads all blocks of a source, at most a hundred.
+fn drain(path: &Path) -> Result<usize, Error> {
+    let mut source = gf_corpus::open_source(path, &SourceOptions::default())?;
+    let mut n_cells = 0;
+    for _ in 0..100 {
+        let Some(block) = source.next_block(512)? else { break };
+        n_cells += block.cell_ids.len();
+    }
+    Ok(n_cells)
+}

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gf_corpus::{Corpus, IngestOptions, Medians, ingest};
+use gf_corpus::{Corpus, Found, IngestOptions, Medians, QcOptions, ingest};
 use gf_tokenize::{
     Dataset, Error, RankEncoder, TokenizeOptions, TokenizeReport, Vocabulary, tokenize,
 };
@@ -26,8 +26,12 @@ const N_CELLS: u64 = 2_500;
 fn corpus_of(input: PathBuf) -> (TempDir, Corpus) {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("corpus");
-    let options = IngestOptions { min_protein_coding: 0, ..Default::default() };
-    ingest(&[input], &folder, &options, &mut |_| ControlFlow::Continue(())).unwrap();
+    let qc = QcOptions { min_protein_coding: 0, ..Default::default() };
+    // The made cells repeat themselves.
+    let options = IngestOptions { qc, keep_copies: true, ..Default::default() };
+    let catalogue = Found::under(&[input]).unwrap().catalogue;
+    let go_on = &mut |_: &_, _| ControlFlow::Continue(());
+    ingest(&catalogue, &folder, &options, go_on).unwrap();
     let corpus = Corpus::open(&folder).unwrap();
     (scratch, corpus)
 }

@@ -1,8 +1,8 @@
 //! The three vectors of a compressed matrix, read by windows.
 
-use super::{
-    super::hdf5::{Data, H5},
-    matrix::Values,
+use super::super::{
+    hdf5::{Data, H5},
+    values::Values,
 };
 use crate::error::{Error, Result};
 

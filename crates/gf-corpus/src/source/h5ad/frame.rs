@@ -20,8 +20,4 @@ impl Frame {
         table.limit_columns();
         table.read(0, table.n_rows)
     }
-
-    pub(super) fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|(n, _)| n == name).map(|(_, column)| column)
-    }
 }

@@ -6,14 +6,12 @@
 
 use std::ops::Range;
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
-
 use super::{
     super::{
         SourceGene,
         hdf5::{Data, H5},
-        raw_count,
         turned::{Entry, Turned},
+        values::Values,
     },
     ahead::Ahead,
     compressed::{Compressed, MAX_VALUES},
@@ -170,7 +168,7 @@ fn read_csr(
         });
         Ok((genes, counts?))
     };
-    let chunk = stored.data.chunk_rows().unwrap_or(1);
+    let chunk = chunk_rows(&stored.data).unwrap_or(1);
     let (genes, values) = ahead.values(from..to, chunk, stored.n_values(), load)?;
     for span in offsets.windows(2) {
         let span = span[0] - from..span[1] - from;
@@ -202,7 +200,7 @@ fn read_dense_block(
     };
     let range = cells.start * n_genes..cells.end * n_genes;
     // Pieces are whole rows; of chunks, as many rows as they have.
-    let chunk = data.chunk_rows().unwrap_or(1).min(MAX_DENSE / (4 * n_genes)).max(1);
+    let chunk = chunk_rows(data).unwrap_or(1).min(MAX_DENSE / (4 * n_genes)).max(1);
     let (_, values) = ahead.values(range, chunk * n_genes, n_cells * n_genes, load)?;
     for row in values.chunks(n_genes) {
         let present = (0..).zip(row.iter().copied()).filter(|&(_, count)| count > 0);
@@ -216,7 +214,7 @@ fn turn(stored: &mut Compressed, refusal: &Refusal) -> Result<Turned> {
     let n_values = stored.n_values();
     let mut entries = ExternalSort::new();
     let (mut gene, mut end) = (0, stored.offset(0)?);
-    let piece = stored.data.chunk_rows().unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
+    let piece = chunk_rows(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
     for from in (0..n_values).step_by(piece) {
         let (cells, counts) = stored.read(from, piece.min(n_values - from))?;
         let counts = match counts {
@@ -272,63 +270,7 @@ fn read_dense(data: &Data, start: usize, n: usize, n_genes: usize) -> Result<Val
     Values::read(data, &[start, 0], &[n, n_genes])
 }
 
-/// Stored numbers in the type the file has them.
-pub(super) enum Values {
-    Integers(Vec<i64>),
-    Floats(Vec<f64>),
-    Singles(Vec<f32>),
-}
-
-impl Values {
-    pub(super) fn read(data: &Data, starts: &[usize], counts: &[usize]) -> Result<Self> {
-        use DatatypeMessage as Kind;
-        if counts.contains(&0) {
-            return Ok(Self::Singles(Vec::new()));
-        }
-        macro_rules! integers {
-            ($kind:ty) => {
-                data.slice::<$kind>(starts, counts)?.into_iter().map(i64::from).collect()
-            };
-        }
-        let (Kind::FixedPoint { byte_order: order, .. }
-        | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
-        else {
-            return Err(data.encoding("numbers"));
-        };
-        if *order != ByteOrder::LittleEndian {
-            return Err(data.encoding("little-endian numbers"));
-        }
-        Ok(match data.kind {
-            Kind::FloatingPoint { size: 4, .. } => Self::Singles(data.slice(starts, counts)?),
-            Kind::FloatingPoint { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
-            Kind::FixedPoint { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
-            Kind::FixedPoint { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
-            Kind::FixedPoint { size: 4, signed: true, .. } => Self::Integers(integers!(i32)),
-            Kind::FixedPoint { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
-            Kind::FixedPoint { size: 1, .. } => Self::Integers(integers!(u8)),
-            Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
-            Kind::FixedPoint { size: 4, .. } => Self::Integers(integers!(u32)),
-            // Above i64::MAX it becomes negative, which is refused as well.
-            Kind::FixedPoint { size: 8, .. } => Self::Integers(
-                data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect(),
-            ),
-            _ => return Err(data.encoding("integers of 1 to 8 bytes, f32 or f64")),
-        })
-    }
-
-    /// All as counts, or where the first other value stands and what it is.
-    pub(super) fn counts(self) -> Result<Vec<u32>, (usize, String)> {
-        fn all<T: Copy + ToString>(
-            values: &[T],
-            count: impl Fn(T) -> Option<u32>,
-        ) -> Result<Vec<u32>, (usize, String)> {
-            let counts = values.iter().enumerate();
-            counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
-        }
-        match self {
-            Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),
-            Self::Floats(values) => all(&values, raw_count),
-            Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
-        }
-    }
+/// Values, or rows of a dense matrix, in each of its chunks.
+fn chunk_rows(data: &Data) -> Option<usize> {
+    data.chunk_dims()?.first().copied()
 }

@@ -36,10 +36,7 @@ struct Reference {
 }
 
 /// The strings that some references of a data set stand for.
-pub(super) fn texts<'a>(
-    data: &Data,
-    cells: impl Iterator<Item = &'a [u8]>,
-) -> Result<Vec<String>> {
+pub(super) fn texts<'a>(data: &Data, cells: impl Iterator<Item = &'a [u8]>) -> Result<Vec<String>> {
     let mut references = cells.enumerate().map(|(place, cell)| decode(data, place, cell));
     let mut references = references.by_ref().collect::<Result<Vec<_>>>()?;
     let mut texts = vec![String::new(); references.len()];

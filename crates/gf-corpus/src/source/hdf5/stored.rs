@@ -76,15 +76,6 @@ impl Data {
         Ok(elements.into_iter().flat_map(|element| element.0).collect())
     }
 
-    /// Some strings of a vector, of fixed or variable length.
-    pub(in super::super) fn text(&self, start: usize, n: usize) -> Result<Vec<String>> {
-        let bytes = self.stored(start, n)?;
-        match self.texts(&self.kind, bytes.chunks_exact(self.width()))? {
-            Some(texts) => Ok(texts),
-            None => Err(self.encoding("strings")),
-        }
-    }
-
     /// The strings in some stored elements, or parts of elements, of a type;
     /// `None` if the type is none of strings.
     pub(in super::super) fn texts<'a>(
@@ -104,25 +95,6 @@ impl Data {
             }
             _ => Ok(None),
         }
-    }
-
-    /// All strings of a vector, or the one of a scalar, as long as they have
-    /// no more than [`MAX_READ`] bytes together.
-    pub(in super::super) fn strings(&self) -> Result<Vec<String>> {
-        const WINDOW: usize = 1 << 14;
-        if self.shape().is_empty() {
-            return self.dataset.read_strings_lossy().map_err(error(&self.path, &self.object));
-        }
-        let (mut texts, mut n_bytes) = (Vec::new(), 0);
-        for start in (0..self.len()).step_by(WINDOW) {
-            let window = self.text(start, WINDOW.min(self.len() - start))?;
-            n_bytes += window.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
-            if n_bytes > MAX_READ {
-                return Err(self.encoding(&format!("strings of {MAX_READ} bytes at most")));
-            }
-            texts.extend(window);
-        }
-        Ok(texts)
     }
 }
 

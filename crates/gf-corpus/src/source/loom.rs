@@ -1,0 +1,305 @@
+//! Loom files of any version: without a version attribute, 2.0 and 3.0.
+//!
+//! A loom matrix is genes × cells in square chunks, so it is read by windows
+//! of whole chunk columns: as many cells at once as fit a fixed size, each
+//! chunk unpacked once. (Chunks wider than a window are unpacked once for
+//! every window they reach into.)
+//!
+//! Gene ids are the row attribute with most Ensembl ids, usually `Accession`,
+//! else `Gene`. Cell ids are the column attribute `CellID` or one of its
+//! usual other names; in a file without any, cells are named `cell-1`,
+//! `cell-2` and so on. The other column attributes are metadata; those that
+//! are tables rather than vectors are listed as unread.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
+    gene_columns::{ID_COLUMNS, SYMBOL_COLUMNS, gene_rows},
+    hdf5::{Data, H5},
+    texts::{Texts, Vector},
+    values::Values,
+};
+use crate::{
+    counts::CountMatrix,
+    error::{Error, Result},
+};
+
+/// Column attributes that name the cells, the first preferred.
+const CELL_IDS: [&str; 9] = [
+    "CellID",
+    "obs_names",
+    "cell_id",
+    "cell_ids",
+    "Barcode",
+    "barcode",
+    "barcodes",
+    "cell_names",
+    "Cell",
+];
+/// Row attributes that name the genes, the first preferred.
+const GENE_NAMES: [&str; 4] = ["Gene", "var_names", "gene", "GeneName"];
+/// Most gene rows a file may have; species have fewer than 100,000 genes.
+const MAX_GENES: usize = 1 << 20;
+/// Most bytes a window may take, if every value of it is above zero.
+const WINDOW_BYTES: usize = 1 << 25;
+/// Most bytes of numbers read at a time.
+const BAND_BYTES: usize = 1 << 23;
+/// Bytes of an entry of a window, and of the widest number.
+const ENTRY_BYTES: usize = 8;
+
+/// An open `.loom` file.
+pub(super) struct LoomSource {
+    path: PathBuf,
+    layer: String,
+    matrix: Data,
+    genes: Vec<SourceGene>,
+    cells: Cells,
+    other: BTreeMap<String, OtherFeatures>,
+    window: Window,
+    next_cell: usize,
+}
+
+/// What the column attributes say, read by windows.
+struct Cells {
+    texts: Texts,
+    n: usize,
+    ids: Option<Vector>,
+    names: Vec<String>,
+    vectors: Vec<Vector>,
+    unread: Vec<String>,
+}
+
+/// The counts of some consecutive cells.
+#[derive(Default)]
+struct Window {
+    start: usize,
+    cells: Vec<Vec<(u32, u32)>>,
+}
+
+impl LoomSource {
+    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
+        let h5 = H5::open(path)?;
+        let layer = find_layer(&h5, options.layer.as_deref())?;
+        let matrix = h5.dataset(&layer)?.bounded()?;
+        let (n_genes, n_cells) = match matrix.shape()[..] {
+            [n_genes, n_cells] if n_genes <= MAX_GENES && n_cells <= u32::MAX as usize => {
+                (n_genes, n_cells)
+            }
+            _ => return Err(matrix.encoding(&format!("at most {MAX_GENES} genes × 2^32 cells"))),
+        };
+        let mut texts = Texts::open(&h5)?;
+        let genes = read_genes(&h5, &mut texts, n_genes)?;
+        let cells = Cells::open(&h5, texts, n_cells)?;
+        Ok(Self {
+            path: path.to_owned(),
+            layer,
+            matrix,
+            genes,
+            cells,
+            other: BTreeMap::new(),
+            window: Window::default(),
+            next_cell: 0,
+        })
+    }
+
+    /// The counts of the next cell.
+    fn next_row(&mut self) -> Result<Vec<(u32, u32)>> {
+        let cell = self.next_cell;
+        if cell >= self.window.start + self.window.cells.len() {
+            // What was served is let go before more is read.
+            self.window = Window::default();
+            self.window = self.read_window(cell)?;
+        }
+        self.next_cell += 1;
+        Ok(std::mem::take(&mut self.window.cells[cell - self.window.start]))
+    }
+
+    fn read_window(&mut self, start: usize) -> Result<Window> {
+        let n_genes = self.genes.len();
+        let (width, height) = window_size(&self.matrix, n_genes);
+        let n = width.min(self.cells.n - start);
+        let mut cells = vec![Vec::new(); n];
+        for gene in (0..n_genes).step_by(height) {
+            let n_rows = height.min(n_genes - gene);
+            let values = Values::read(&self.matrix, &[gene, start], &[n_rows, n])?;
+            let counts = values
+                .counts()
+                .map_err(|(at, found)| self.not_counts(start + at % n, gene + at / n, found))?;
+            for (row, counts) in (gene..).zip(counts.chunks(n)) {
+                for (cell, &count) in cells.iter_mut().zip(counts).filter(|(_, count)| **count > 0)
+                {
+                    cell.push((row as u32, count));
+                }
+            }
+        }
+        Ok(Window { start, cells })
+    }
+
+    fn not_counts(&mut self, cell: usize, gene: usize, found: String) -> Error {
+        let ids = match self.cells.read_ids(cell, cell + 1) {
+            Ok(ids) => ids,
+            Err(error) => return error,
+        };
+        Error::NotCounts {
+            path: self.path.clone(),
+            layer: self.layer.clone(),
+            cell: ids.concat(),
+            gene: self.genes[gene].id.clone(),
+            found,
+        }
+    }
+}
+
+impl CountSource for LoomSource {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    fn genes(&self) -> &[SourceGene] {
+        &self.genes
+    }
+
+    fn n_cells(&self) -> usize {
+        self.cells.n
+    }
+
+    fn columns(&self) -> &[String] {
+        &self.cells.names
+    }
+
+    fn unread_columns(&self) -> &[String] {
+        &self.cells.unread
+    }
+
+    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
+        &self.other
+    }
+
+    fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
+        let start = self.next_cell;
+        let end = self.cells.n.min(start.saturating_add(max_cells.max(1)));
+        if start == end {
+            return Ok(None);
+        }
+        let mut counts = CountMatrix::new(self.genes.len());
+        while self.next_cell < end {
+            let row = self.next_row()?;
+            counts.push_row(row)?;
+        }
+        let cell_ids = self.cells.read_ids(start, end)?;
+        let columns = self.cells.read_columns(start, end)?;
+        Ok(Some(SourceBlock { cell_ids, counts, columns }))
+    }
+}
+
+impl Cells {
+    fn open(h5: &H5, texts: Texts, n: usize) -> Result<Self> {
+        let (mut names, mut vectors, mut unread) = (Vec::new(), Vec::new(), Vec::new());
+        for name in h5.children("col_attrs") {
+            let object = format!("col_attrs/{name}");
+            match Vector::open(h5, &object) {
+                Some(vector) => {
+                    h5.agree(
+                        &format!("{object} against the cells of the matrix"),
+                        vector.len(),
+                        n,
+                    )?;
+                    names.push(name);
+                    vectors.push(vector);
+                }
+                None => unread.push(name),
+            }
+        }
+        let place = CELL_IDS.iter().find_map(|id| names.iter().position(|name| name == id));
+        let ids = place.map(|place| {
+            names.remove(place);
+            vectors.remove(place)
+        });
+        Ok(Self { texts, n, ids, names, vectors, unread })
+    }
+
+    fn read_ids(&mut self, start: usize, end: usize) -> Result<Vec<String>> {
+        match &self.ids {
+            Some(ids) => self.texts.words(ids, start, end),
+            None => Ok((start..end).map(|cell| format!("cell-{}", cell + 1)).collect()),
+        }
+    }
+
+    fn read_columns(&mut self, start: usize, end: usize) -> Result<Vec<Vec<Option<String>>>> {
+        let vectors = self.vectors.iter();
+        vectors.map(|vector| self.texts.read(vector, start, end)).collect()
+    }
+}
+
+/// The object of a layer: the main matrix if none is named.
+fn find_layer(h5: &H5, layer: Option<&str>) -> Result<String> {
+    let object = match layer {
+        None | Some("matrix") => "matrix".to_owned(),
+        Some(name) => format!("layers/{}", name.strip_prefix("layers/").unwrap_or(name)),
+    };
+    if h5.has(&object) && !h5.is_group(&object) {
+        return Ok(object);
+    }
+    let mut present: Vec<String> =
+        h5.children("layers").iter().map(|name| format!("layers/{name}")).collect();
+    present.extend(h5.has("matrix").then(|| "matrix".to_owned()));
+    let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
+    Err(Error::MissingLayer { path: h5.path().to_owned(), layer: object, present })
+}
+
+/// The gene rows the row attributes describe.
+fn read_genes(h5: &H5, texts: &mut Texts, n_genes: usize) -> Result<Vec<SourceGene>> {
+    let mut columns = Vec::new();
+    for name in h5.children("row_attrs") {
+        let object = format!("row_attrs/{name}");
+        let Some(vector) = Vector::open(h5, &object).filter(Vector::is_text) else { continue };
+        h5.agree(&format!("{object} against the genes of the matrix"), vector.len(), n_genes)?;
+        columns.push((name, texts.words(&vector, 0, n_genes)?));
+    }
+    let mut usual = GENE_NAMES.iter().chain(&SYMBOL_COLUMNS).chain(&ID_COLUMNS);
+    let place = usual.find_map(|usual| columns.iter().position(|(name, _)| name == usual));
+    if columns.is_empty() {
+        return Err(h5.encoding("row_attrs", "no vector of strings", "Accession or Gene"));
+    }
+    let (_, index) = columns.remove(place.unwrap_or(0));
+    Ok(gene_rows(&index, &columns))
+}
+
+/// Cells of a window and genes read at a time: whole chunks, where they fit.
+fn window_size(matrix: &Data, n_genes: usize) -> (usize, usize) {
+    let chunk = matrix.chunk_dims().unwrap_or_default();
+    let [tall, wide] = chunk[..] else { return window_of([1, 1], n_genes) };
+    window_of([tall.max(1), wide.max(1)], n_genes)
+}
+
+fn window_of([tall, wide]: [usize; 2], n_genes: usize) -> (usize, usize) {
+    let whole = |fit: usize, chunk: usize| if fit < chunk { fit.max(1) } else { fit - fit % chunk };
+    let width = whole(WINDOW_BYTES / ENTRY_BYTES / n_genes.max(1), wide);
+    (width, whole(BAND_BYTES / ENTRY_BYTES / width, tall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_whole_chunks_that_fit() {
+        let check = |chunk, n_genes, expected| assert_eq!(window_of(chunk, n_genes), expected);
+        check([64, 64], 32_768, (128, 8_192));
+        check([64, 64], 30_000, (128, 8_192));
+        check([64, 64], 60_000, (64, 16_384));
+        check([1, 1], 30_000, (139, 7_543));
+        // A chunk wider than a window: as many cells as fit.
+        check([1, 1_000_000], 30_000, (139, 7_543));
+        check([1, 1], MAX_GENES, (4, 262_144));
+        check([1, 1], 0, (4_194_304, 1));
+    }
+}

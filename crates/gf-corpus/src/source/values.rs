@@ -1,0 +1,68 @@
+//! Stored numbers of any type, and the raw counts they stand for.
+
+use rust_hdf5::{ByteOrder, DatatypeMessage};
+
+use super::{hdf5::Data, raw_count};
+use crate::error::Result;
+
+/// Stored numbers in the type the file has them.
+pub(super) enum Values {
+    Integers(Vec<i64>),
+    Floats(Vec<f64>),
+    Singles(Vec<f32>),
+}
+
+impl Values {
+    /// A box of the data set, row by row.
+    pub(super) fn read(data: &Data, starts: &[usize], counts: &[usize]) -> Result<Self> {
+        use DatatypeMessage as Kind;
+        if counts.contains(&0) {
+            return Ok(Self::Singles(Vec::new()));
+        }
+        macro_rules! integers {
+            ($kind:ty) => {
+                data.slice::<$kind>(starts, counts)?.into_iter().map(i64::from).collect()
+            };
+        }
+        let (Kind::FixedPoint { byte_order: order, .. }
+        | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
+        else {
+            return Err(data.encoding("numbers"));
+        };
+        if *order != ByteOrder::LittleEndian {
+            return Err(data.encoding("little-endian numbers"));
+        }
+        Ok(match data.kind {
+            Kind::FloatingPoint { size: 4, .. } => Self::Singles(data.slice(starts, counts)?),
+            Kind::FloatingPoint { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
+            Kind::FixedPoint { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
+            Kind::FixedPoint { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
+            Kind::FixedPoint { size: 4, signed: true, .. } => Self::Integers(integers!(i32)),
+            Kind::FixedPoint { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
+            Kind::FixedPoint { size: 1, .. } => Self::Integers(integers!(u8)),
+            Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
+            Kind::FixedPoint { size: 4, .. } => Self::Integers(integers!(u32)),
+            // Above i64::MAX it becomes negative, which is refused as well.
+            Kind::FixedPoint { size: 8, .. } => Self::Integers(
+                data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect(),
+            ),
+            _ => return Err(data.encoding("integers of 1 to 8 bytes, f32 or f64")),
+        })
+    }
+
+    /// All as counts, or where the first other value stands and what it is.
+    pub(super) fn counts(self) -> Result<Vec<u32>, (usize, String)> {
+        fn all<T: Copy + ToString>(
+            values: &[T],
+            count: impl Fn(T) -> Option<u32>,
+        ) -> Result<Vec<u32>, (usize, String)> {
+            let counts = values.iter().enumerate();
+            counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
+        }
+        match self {
+            Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),
+            Self::Floats(values) => all(&values, raw_count),
+            Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
+        }
+    }
+}
