@@ -159,7 +159,7 @@ fn row_offsets_that_lie() {
 
 /// A chunked data set of any shape into which nothing is written.
 fn declared(file: &H5File, name: &str, shape: &[usize], chunk: &[usize]) {
-    file.new_dataset::<f32>().shape(shape).chunk(chunk).create(name).unwrap();
+    file.new_dataset::<f32>().shape(shape).chunk(chunk).resizable().create(name).unwrap();
 }
 
 #[test]

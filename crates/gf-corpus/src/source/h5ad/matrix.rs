@@ -254,7 +254,9 @@ impl Refusal<'_> {
 }
 
 fn too_full(stored: &Compressed, cell: usize) -> Error {
-    stored.data.encoding(&format!("at most {MAX_VALUES} values of a cell, and cell {cell} has more"))
+    stored
+        .data
+        .encoding(&format!("at most {MAX_VALUES} values of a cell, and cell {cell} has more"))
 }
 
 fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {

@@ -61,7 +61,8 @@ impl Table {
             let n = TRIED.min(self.n_rows);
             let is_whole = column.len().is_none_or(|n| n == self.n_rows);
             let column = [(name, column)];
-            let can_read = |start| self.window(start, n, &column).is_ok_and(|f| f.columns.len() == 1);
+            let can_read =
+                |start| self.window(start, n, &column).is_ok_and(|f| f.columns.len() == 1);
             let is_read = is_whole && can_read(first) && can_read(last);
             let [(name, column)] = column;
             if is_read {

@@ -2,7 +2,7 @@
 
 use rust_hdf5::{DatatypeMessage, H5Type, Hdf5Error};
 
-use super::{Data, MAX_READ, MAX_STRING, error, heap};
+use super::{Data, MAX_STRING, error, heap};
 use crate::error::Result;
 
 /// An element of N bytes, whatever it means.
@@ -30,7 +30,7 @@ impl Data {
     ///
     /// Elements of up to 64 bytes are read window by window. The reader has no
     /// window of wider ones, nor of tables with big-endian members: those are
-    /// read once and kept, up to [`MAX_READ`].
+    /// read once and kept, up to [`MAX_READ`](super::MAX_READ).
     pub(in super::super) fn stored(&self, start: usize, n: usize) -> Result<Vec<u8>> {
         self.check_read(n)?;
         let end = start.saturating_add(n);
