@@ -35,8 +35,8 @@ impl Ahead {
             let start = self.from + self.counts.len();
             let to = piece_end(start, range.end, chunk).min(n_values).max(range.end);
             let (indices, counts) = load(start, to - start)?;
-            self.indices.extend(indices);
-            self.counts.extend(counts);
+            append(&mut self.indices, indices);
+            append(&mut self.counts, counts);
         }
         let span = range.start - self.from..range.end - self.from;
         let indices = if self.indices.is_empty() { &[] } else { &self.indices[span.clone()] };
@@ -48,6 +48,15 @@ impl Ahead {
         self.counts.drain(..n);
         self.indices.drain(..n.min(self.indices.len()));
         self.from = start.max(self.from);
+    }
+}
+
+/// Puts new values behind those held; mostly none are.
+fn append(held: &mut Vec<u32>, new: Vec<u32>) {
+    if held.is_empty() {
+        *held = new;
+    } else {
+        held.extend(new);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The three vectors of a compressed matrix, read by windows.
 
+use rust_hdf5::{ByteOrder, DatatypeMessage};
+
 use super::super::{
     hdf5::{Data, H5},
     values::Values,
@@ -90,6 +92,13 @@ impl Compressed {
         if n == 0 {
             return Ok(Vec::new());
         }
+        if self.has_plain_indices() {
+            // Negative ones become large; what they were, the checked reading tells.
+            let indices: Vec<u32> = self.indices.slice(&[from], &[n])?;
+            if indices.iter().all(|&index| (index as usize) < self.n_minor) {
+                return Ok(indices);
+            }
+        }
         let indices: Vec<u32> = self.indices.integers(from, n)?;
         match indices.iter().position(|&index| index as usize >= self.n_minor) {
             None => Ok(indices),
@@ -100,6 +109,14 @@ impl Compressed {
                 expected: format!("indices below {}", self.n_minor),
             }),
         }
+    }
+}
+
+impl Compressed {
+    /// Whether the indices are integers of four bytes, as scipy makes them.
+    fn has_plain_indices(&self) -> bool {
+        let order = ByteOrder::LittleEndian;
+        matches!(self.indices.kind, DatatypeMessage::FixedPoint { size: 4, byte_order, .. } if byte_order == order)
     }
 }
 
