@@ -73,13 +73,20 @@ impl CountMatrix {
     pub fn push_row(&mut self, mut entries: Vec<(u32, u32)>) -> Result<()> {
         let cell = self.n_cells();
         entries.retain(|&(_, count)| count > 0);
-        if !entries.is_sorted_by(|a, b| a.0 < b.0) {
+        let is_distinct = entries.is_sorted_by(|a, b| a.0 < b.0);
+        if !is_distinct {
             entries.sort_unstable_by_key(|&(gene, _)| gene);
         }
         if let Some(&(gene, _)) = entries.last().filter(|&&(gene, _)| gene as usize >= self.n_genes)
         {
             let reason = format!("gene {gene} is out of range, expected below {}", self.n_genes);
             return Err(Error::Counts { cell, reason });
+        }
+        if is_distinct {
+            self.indices.extend(entries.iter().map(|&(gene, _)| gene));
+            self.values.extend(entries.iter().map(|&(_, count)| count));
+            self.indptr.push(self.indices.len());
+            return Ok(());
         }
         for run in entries.chunk_by(|a, b| a.0 == b.0) {
             let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();

@@ -145,6 +145,11 @@ fn open_hdf5(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource
 
 /// The count a stored number stands for, if it stands for one.
 pub(crate) fn raw_count(value: f64) -> Option<u32> {
+    // Nearly every value is whole, and this tells faster than rounding does.
+    let count = value as u32;
+    if f64::from(count) == value {
+        return Some(count);
+    }
     let rounded = value.round();
     let whole = (value - rounded).abs() <= COUNT_TOLERANCE;
     (whole && (0.0..=f64::from(u32::MAX)).contains(&rounded)).then_some(rounded as u32)

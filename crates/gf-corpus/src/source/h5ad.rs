@@ -14,6 +14,7 @@ use self::{
     column::Column,
     frame::Frame,
     matrix::{Matrix, Names},
+    table::Table,
 };
 use super::{
     CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
@@ -22,16 +23,27 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+mod table;
+mod stored;
 mod column;
 mod compound;
 mod frame;
 mod matrix;
+mod compressed;
+mod ahead;
+
+/// Most gene rows of a file (the largest annotations have 80,000).
+const MAX_GENES: usize = 1 << 20;
+/// Most cells of a block, whatever is asked for.
+const MAX_BLOCK_CELLS: usize = 1 << 12;
+/// Most bytes of metadata in a block.
+const MAX_BLOCK_TEXT: usize = 64 << 20;
 
 /// An open `.h5ad` file.
 pub(super) struct H5adSource {
     path: PathBuf,
     genes: Vec<SourceGene>,
-    cells: Frame,
+    cells: Table,
     columns: Vec<String>,
     matrix: Matrix,
     other: BTreeMap<String, OtherFeatures>,
@@ -41,7 +53,7 @@ pub(super) struct H5adSource {
 impl H5adSource {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
         let h5 = H5::open(path)?;
-        let cells = Frame::read(&h5, "obs")?;
+        let cells = Table::open(&h5, "obs")?;
         let (matrix, genes) = match &options.layer {
             Some(layer) => open_layer(&h5, layer, &cells)?,
             None => choose(&h5, &cells)?,
@@ -66,7 +78,7 @@ impl CountSource for H5adSource {
     }
 
     fn n_cells(&self) -> usize {
-        self.cells.index.len()
+        self.cells.n_rows
     }
 
     fn columns(&self) -> &[String] {
@@ -83,17 +95,39 @@ impl CountSource for H5adSource {
 
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
         let start = self.next_cell;
-        let end = self.n_cells().min(start + max_cells.max(1));
+        let end = self.n_cells().min(start + max_cells.clamp(1, MAX_BLOCK_CELLS));
         if start == end {
             return Ok(None);
         }
-        let names = Names { cells: &self.cells.index, genes: &self.genes };
+        let end = self.matrix.block_end(start, end)?;
+        let names = Names { cells: &self.cells, genes: &self.genes };
         let counts = self.matrix.read(start, end, &names)?;
-        let cell_ids = self.cells.index[start..end].to_vec();
-        let columns = self.cells.columns.iter();
-        let columns = columns.map(|(_, column)| (start..end).map(|i| column.get(i)).collect());
+        let Frame { index: cell_ids, columns } = self.cells.read(start, end - start)?;
+        let columns = self.values(&columns, end - start)?;
         self.next_cell = end;
-        Ok(Some(SourceBlock { cell_ids, counts, columns: columns.collect() }))
+        Ok(Some(SourceBlock { cell_ids, counts, columns }))
+    }
+}
+
+impl H5adSource {
+    /// The metadata of a block, as text.
+    fn values(&self, columns: &[(String, Column)], n: usize) -> Result<Vec<Vec<Option<String>>>> {
+        let mut n_bytes = 0;
+        let mut all = Vec::new();
+        for (name, column) in columns {
+            let values: Vec<Option<String>> = (0..n).map(|row| column.get(row)).collect();
+            n_bytes += values.iter().flatten().map(String::len).sum::<usize>();
+            if n_bytes > MAX_BLOCK_TEXT {
+                return Err(Error::Encoding {
+                    path: self.path.clone(),
+                    object: format!("{}/{name}", self.cells.object),
+                    found: format!("{n_bytes} bytes of metadata for {n} cells"),
+                    expected: format!("at most {MAX_BLOCK_TEXT}"),
+                });
+            }
+            all.push(values);
+        }
+        Ok(all)
     }
 }
 
@@ -113,24 +147,24 @@ fn find(h5: &H5, layer: &str) -> Option<(String, &'static str)> {
     candidates(layer).into_iter().find(|(object, _)| h5.has(object))
 }
 
-fn open_layer(h5: &H5, layer: &str, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
+fn open_layer(h5: &H5, layer: &str, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
     let Some((object, var)) = find(h5, layer) else {
         return Err(missing(h5, layer));
     };
-    let genes = genes(&Frame::read(h5, var)?);
-    let matrix = Matrix::open(h5, &object, cells.index.len(), genes.len())?;
+    let genes = genes(&Frame::read(h5, var, MAX_GENES)?);
+    let matrix = Matrix::open(h5, &object, cells.n_rows, genes.len())?;
     Ok((matrix, genes))
 }
 
 /// The first matrix that holds raw counts as far as its beginning tells.
-fn choose(h5: &H5, cells: &Frame) -> Result<(Matrix, Vec<SourceGene>)> {
+fn choose(h5: &H5, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
     let mut refused = None;
     for layer in ["X", "raw/X", "layers/counts"] {
         if find(h5, layer).is_none() {
             continue;
         }
         let (matrix, genes) = open_layer(h5, layer, cells)?;
-        match matrix.probe(&Names { cells: &cells.index, genes: &genes }) {
+        match matrix.probe(&Names { cells, genes: &genes }) {
             Ok(()) => return Ok((matrix, genes)),
             // The matrix meant for raw counts comes later: its defect is the telling one.
             Err(error @ Error::NotCounts { .. }) => refused = Some(error),

@@ -1,18 +1,23 @@
-//! One column of obs or var, kept as compactly as the file has it.
+//! The values of a column for some rows, as compactly as the file has them.
+
+use std::sync::Arc;
 
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
-use super::super::hdf5::{Data, H5};
+use super::super::hdf5::Data;
 use crate::error::Result;
+
+/// Labels of a categorical column; one can be missing.
+pub(super) type Labels = Arc<[Option<String>]>;
 
 /// Values of a column; a missing one reads as `None`.
 pub(super) enum Column {
     /// Strings, one a row.
     Text(Vec<String>),
     /// Indices into labels; negative is missing.
-    Labels { codes: Vec<i64>, labels: Vec<Option<String>> },
+    Labels { codes: Vec<i128>, labels: Labels },
     /// Whole numbers.
-    Integers(Vec<i64>),
+    Integers(Vec<i128>),
     /// Numbers; NaN is missing. `single` prints as few digits as f32 needs.
     Floats { values: Vec<f64>, single: bool },
     /// Another column with some rows masked out.
@@ -20,64 +25,33 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// Reads a column stored as a data set or group; `None` if its encoding
-    /// is not one of those anndata writes for a plain column.
-    pub(super) fn read(h5: &H5, object: &str) -> Result<Option<Self>> {
-        if !h5.is_group(object) {
-            return Self::read_values(&h5.dataset(object)?);
-        }
-        let part = |name: &str| format!("{object}/{name}");
-        match h5.attribute(object, "encoding-type").as_deref() {
-            Some("categorical") => {
-                let codes = h5.dataset(&part("codes"))?;
-                Self::categorical(h5, &codes, &part("categories"))
+    /// Values of a type from the cells they are stored in; `None` if the type
+    /// is not one that anndata writes for a plain column.
+    pub(super) fn decode<'a>(
+        data: &Data,
+        kind: &DatatypeMessage,
+        cells: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<Self>> {
+        use DatatypeMessage as Kind;
+        Ok(Some(match kind {
+            Kind::VarLenString { .. } | Kind::FixedString { .. } => {
+                return Ok(data.texts(kind, cells)?.map(Self::Text));
             }
-            Some("nullable-integer" | "nullable-boolean" | "nullable-string-array") => {
-                let Some(values) = Self::read_values(&h5.dataset(&part("values"))?)? else {
-                    return Ok(None);
-                };
-                let mask = h5.dataset(&part("mask"))?.bytes()?;
-                let mask = mask.into_iter().map(|byte| byte != 0).collect();
-                Ok(Some(Self::Masked { values: Box::new(values), mask }))
+            Kind::Enum { .. } if kind.element_size() == 1 => {
+                Self::booleans(cells.map(|cell| integer(cell, 1, false)).collect())
             }
-            _ => Ok(None),
-        }
-    }
-
-    /// Codes with the labels stored under another name.
-    pub(super) fn categorical(h5: &H5, codes: &Data, categories: &str) -> Result<Option<Self>> {
-        // Labels of labels do not exist, and a file that links them to itself has no end.
-        let is_nested = h5.has(&format!("{categories}/categories"));
-        let Some(labels) = (if is_nested { None } else { Self::read(h5, categories)? }) else {
-            return Ok(None);
-        };
-        let labels = (0..labels.len()).map(|i| labels.get(i)).collect();
-        let codes = codes.integers(0, codes.len())?;
-        Ok(Some(Self::Labels { codes, labels }))
-    }
-
-    /// A vector of strings, numbers or booleans.
-    fn read_values(data: &Data) -> Result<Option<Self>> {
-        if data.shape().len() != 1 {
-            return Ok(None);
-        }
-        let n = data.len();
-        Ok(Some(match &data.kind {
-            DatatypeMessage::VarLenString { .. } | DatatypeMessage::FixedString { .. } => {
-                Self::Text(data.strings()?)
-            }
-            DatatypeMessage::Enum { .. } => {
-                Self::booleans(data.bytes()?.into_iter().map(i64::from).collect())
-            }
-            DatatypeMessage::FixedPoint { .. } => Self::Integers(data.integers(0, n)?),
-            DatatypeMessage::FloatingPoint {
-                size, byte_order: ByteOrder::LittleEndian, ..
+            Kind::FixedPoint {
+                size: size @ 1..=8,
+                signed,
+                byte_order: ByteOrder::LittleEndian,
+                ..
+            } => Self::Integers(cells.map(|cell| integer(cell, *size as usize, *signed)).collect()),
+            Kind::FloatingPoint {
+                size: size @ (4 | 8),
+                byte_order: ByteOrder::LittleEndian,
+                ..
             } => {
-                let values = match size {
-                    4 => data.slice::<f32>(&[0], &[n])?.into_iter().map(f64::from).collect(),
-                    8 => data.slice(&[0], &[n])?,
-                    _ => return Ok(None),
-                };
+                let values = cells.map(|cell| float(cell, *size as usize)).collect();
                 Self::Floats { values, single: *size == 4 }
             }
             _ => return Ok(None),
@@ -85,18 +59,16 @@ impl Column {
     }
 
     /// Truth values, written as pandas writes them.
-    pub(super) fn booleans(codes: Vec<i64>) -> Self {
+    fn booleans(codes: Vec<i128>) -> Self {
         let labels = ["False", "True"].map(|label| Some(label.to_owned()));
-        Self::Labels { codes, labels: labels.to_vec() }
+        Self::Labels { codes, labels: labels.into() }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Puts labels on a column of codes.
+    pub(super) fn labelled(self, labels: Labels) -> Self {
         match self {
-            Self::Text(values) => values.len(),
-            Self::Labels { codes, .. } => codes.len(),
-            Self::Integers(values) => values.len(),
-            Self::Floats { values, .. } => values.len(),
-            Self::Masked { values, mask } => values.len().min(mask.len()),
+            Self::Integers(codes) => Self::Labels { codes, labels },
+            column => column,
         }
     }
 
@@ -117,7 +89,7 @@ impl Column {
                 let code = usize::try_from(*codes.get(row)?).ok()?;
                 labels.get(code).cloned().flatten()
             }
-            Self::Integers(values) => values.get(row).map(i64::to_string),
+            Self::Integers(values) => values.get(row).map(i128::to_string),
             Self::Floats { values, single } => {
                 let value = values.get(row).copied().filter(|value| !value.is_nan())?;
                 Some(if *single { (value as f32).to_string() } else { value.to_string() })
@@ -127,4 +99,19 @@ impl Column {
             }
         }
     }
+}
+
+fn integer(cell: &[u8], size: usize, signed: bool) -> i128 {
+    let cell = &cell[..cell.len().min(size)];
+    let negative = signed && cell.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut wide = [if negative { 0xff } else { 0 }; 16];
+    for (to, from) in wide.iter_mut().zip(cell) {
+        *to = *from;
+    }
+    i128::from_le_bytes(wide)
+}
+
+fn float(cell: &[u8], size: usize) -> f64 {
+    let wide = integer(cell, size, false) as u64;
+    if size == 4 { f64::from(f32::from_bits(wide as u32)) } else { f64::from_bits(wide) }
 }

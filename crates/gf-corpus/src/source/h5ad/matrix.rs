@@ -4,11 +4,18 @@
 //! gene, so it is turned once through a sort in bounded memory (12 bytes a
 //! stored value on disk).
 
-use super::super::{
-    SourceGene,
-    hdf5::{Data, H5},
-    turned::{Entry, Turned},
-    values::Values,
+use std::ops::Range;
+
+use super::{
+    super::{
+        SourceGene,
+        hdf5::{Data, H5},
+        turned::{Entry, Turned},
+        values::Values,
+    },
+    ahead::Ahead,
+    compressed::{Compressed, MAX_VALUES},
+    table::Table,
 };
 use crate::{
     counts::CountMatrix,
@@ -18,12 +25,14 @@ use crate::{
 
 /// Stored values looked at to tell raw counts from other numbers.
 const PROBED: usize = 1 << 16;
-/// Stored values read at a time.
+/// Stored values of a CSC matrix read at a time, if its chunks are no larger.
 const CHUNK: usize = 1 << 20;
+/// Most bytes of a dense matrix read for one block; at least one cell is read.
+const MAX_DENSE: usize = 32 << 20;
 
 /// What errors call the rows and columns.
 pub(super) struct Names<'a> {
-    pub(super) cells: &'a [String],
+    pub(super) cells: &'a Table,
     pub(super) genes: &'a [SourceGene],
 }
 
@@ -36,31 +45,27 @@ pub(super) struct Matrix {
 }
 
 enum Store {
-    Csr(Compressed),
+    Csr { stored: Compressed, ahead: Ahead },
     Csc { stored: Compressed, turned: Option<Turned> },
-    Dense(Data),
-}
-
-/// The three vectors of a compressed matrix.
-struct Compressed {
-    indptr: Vec<usize>,
-    indices: Data,
-    data: Data,
+    Dense { data: Data, ahead: Ahead },
 }
 
 impl Matrix {
     pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
         let format =
             h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
+        let ahead = Ahead::default();
         let store = match format.as_deref() {
             Some("csr_matrix" | "csr") if h5.is_group(layer) => {
-                Store::Csr(Compressed::open(h5, layer, n_cells, n_genes)?)
+                Store::Csr { stored: Compressed::open(h5, layer, n_cells, n_genes)?, ahead }
             }
             Some("csc_matrix" | "csc") if h5.is_group(layer) => {
                 let stored = Compressed::open(h5, layer, n_genes, n_cells)?;
                 Store::Csc { stored, turned: None }
             }
-            _ if !h5.is_group(layer) => Store::Dense(dense(h5, layer, n_cells, n_genes)?),
+            _ if !h5.is_group(layer) => {
+                Store::Dense { data: dense(h5, layer, n_cells, n_genes)?, ahead }
+            }
             other => {
                 let found = format!("encoding {:?}", other.unwrap_or("none"));
                 return Err(h5.encoding(layer, found, "csr_matrix, csc_matrix or a dense array"));
@@ -75,168 +80,183 @@ impl Matrix {
 
     /// Whether the first stored values are raw counts.
     pub(super) fn probe(&self, names: &Names) -> Result<()> {
+        let refusal = Refusal { layer: &self.layer, names };
         match &self.store {
-            Store::Csr(stored) | Store::Csc { stored, .. } => {
-                let n = PROBED.min(stored.data.len());
-                self.check(stored.read_values(0, n)?, 0, names).map(|_| ())
+            Store::Csr { stored, .. } | Store::Csc { stored, .. } => {
+                let n = PROBED.min(stored.n_values());
+                let Err((at, found)) = Values::read(&stored.data, &[0], &[n])?.counts() else {
+                    return Ok(());
+                };
+                let major = stored.row_of(at)?;
+                let minor = stored.read_indices(at, 1)?[0] as usize;
+                let is_csr = matches!(self.store, Store::Csr { .. });
+                let (cell, gene) = if is_csr { (major, minor) } else { (minor, major) };
+                Err(refusal.not_counts(&stored.data, cell, gene, found))
             }
-            Store::Dense(data) => {
-                let n = PROBED.div_ceil(self.n_genes.max(1)).min(self.n_cells);
-                self.check(read_dense(data, 0, n, self.n_genes)?, 0, names).map(|_| ())
+            Store::Dense { data, .. } => {
+                let n_genes = self.n_genes.max(1);
+                let n = PROBED.div_ceil(n_genes).min(self.n_cells);
+                let read = read_dense(data, 0, n, self.n_genes)?.counts();
+                let refused =
+                    |(at, found)| refusal.not_counts(data, at / n_genes, at % n_genes, found);
+                read.map(|_| ()).map_err(refused)
             }
         }
     }
 
-    /// The cells from `start` to before `end`.
-    pub(super) fn read(&mut self, start: usize, end: usize, names: &Names) -> Result<CountMatrix> {
-        let whole = match &self.store {
-            Store::Csc { stored, turned: None } => Some(self.turn(stored, names)?),
-            _ => None,
-        };
-        if let (Store::Csc { turned, .. }, Some(whole)) = (&mut self.store, whole) {
-            *turned = Some(whole);
-        }
-        let mut counts = CountMatrix::new(self.n_genes);
-        if let Store::Csc { turned: Some(turned), .. } = &mut self.store {
-            for cell in start..end {
-                counts.push_row(turned.row(cell as u32)?)?;
+    /// Where a block of cells ends that begins at `start` and fits in memory:
+    /// at `end` if it may, but after one cell at least.
+    pub(super) fn block_end(&mut self, start: usize, end: usize) -> Result<usize> {
+        match &mut self.store {
+            Store::Csc { .. } => Ok(end),
+            Store::Dense { data, .. } => {
+                let n = MAX_DENSE / (data.width().max(4) * self.n_genes.max(1));
+                Ok(end.min(start + n.max(1)))
+            }
+            Store::Csr { stored, .. } => {
+                let from = stored.offset(start)?;
+                for cell in start..end {
+                    if stored.offset(cell + 1)? - from > MAX_VALUES {
+                        return if cell > start { Ok(cell) } else { Err(too_full(stored, cell)) };
+                    }
+                }
+                Ok(end)
             }
         }
-        match &self.store {
-            Store::Csr(stored) => self.read_csr(stored, start, end, names, &mut counts)?,
-            Store::Dense(data) => {
-                let values = read_dense(data, start, end - start, self.n_genes)?;
-                let values = self.check(values, start * self.n_genes, names)?;
-                for row in values.chunks(self.n_genes.max(1)) {
-                    counts.push_row((0..).zip(row.iter().copied()).collect())?;
+    }
+
+    /// The cells from `start` to before `end`; ask for ascending cells.
+    pub(super) fn read(&mut self, start: usize, end: usize, names: &Names) -> Result<CountMatrix> {
+        let mut counts = CountMatrix::new(self.n_genes);
+        let refusal = Refusal { layer: &self.layer, names };
+        match &mut self.store {
+            Store::Csr { stored, ahead } => {
+                read_csr(stored, ahead, start..end, &refusal, &mut counts)?;
+            }
+            Store::Dense { data, ahead } => {
+                read_dense_block(data, ahead, start..end, &refusal, &mut counts)?;
+            }
+            Store::Csc { stored, turned } => {
+                let turned = match turned {
+                    Some(turned) => turned,
+                    None => turned.insert(turn(stored, &refusal)?),
+                };
+                for cell in start..end {
+                    counts.push_row(turned.row(cell as u32)?)?;
                 }
             }
-            Store::Csc { .. } => {}
         }
         Ok(counts)
     }
+}
 
-    fn read_csr(
-        &self,
-        stored: &Compressed,
-        start: usize,
-        end: usize,
-        names: &Names,
-        counts: &mut CountMatrix,
-    ) -> Result<()> {
-        let (from, to) = (stored.indptr[start], stored.indptr[end]);
-        let genes = stored.read_indices(from, to, self.n_genes)?;
-        let values = self.check(stored.read_values(from, to - from)?, from, names)?;
-        for cell in start..end {
-            let span = stored.indptr[cell] - from..stored.indptr[cell + 1] - from;
-            let row = genes[span.clone()].iter().copied().zip(values[span].iter().copied());
-            counts.push_row(row.collect())?;
-        }
-        Ok(())
-    }
-
-    /// Turns a gene-by-gene matrix into cells, in bounded memory.
-    fn turn(&self, stored: &Compressed, names: &Names) -> Result<Turned> {
-        let n_values = stored.data.len();
-        let mut entries = ExternalSort::new();
-        let mut gene = 0;
-        for from in (0..n_values).step_by(CHUNK) {
-            let to = n_values.min(from + CHUNK);
-            let cells = stored.read_indices(from, to, self.n_cells)?;
-            let counts = self.check(stored.read_values(from, to - from)?, from, names)?;
-            for (at, (cell, count)) in (from..).zip(cells.into_iter().zip(counts)) {
-                while stored.indptr[gene + 1] <= at {
-                    gene += 1;
-                }
-                entries.push(Entry { cell, row: gene as u32, count })?;
-            }
-        }
-        Turned::new(entries)
-    }
-
-    /// Counts, or an error that names the cell and gene of the first other value.
-    fn check(&self, values: Values, from: usize, names: &Names) -> Result<Vec<u32>> {
-        values.counts().map_err(|(offset, found)| match self.place(from + offset) {
-            Ok((cell, gene)) => Error::NotCounts {
-                path: self.data().path.clone(),
-                layer: self.layer.clone(),
-                cell: names.cells.get(cell).cloned().unwrap_or_default(),
-                gene: names.genes.get(gene).map(|gene| gene.id.clone()).unwrap_or_default(),
-                found,
-            },
+fn read_csr(
+    stored: &mut Compressed,
+    ahead: &mut Ahead,
+    cells: Range<usize>,
+    refusal: &Refusal,
+    counts: &mut CountMatrix,
+) -> Result<()> {
+    let offsets = cells.clone().chain([cells.end]).map(|cell| stored.offset(cell));
+    let offsets = offsets.collect::<Result<Vec<_>>>()?;
+    let (from, to) = (offsets[0], offsets[cells.len()]);
+    let load = |from, n| {
+        let (genes, counts) = stored.read(from, n)?;
+        let counts = counts.map_err(|(at, found)| match stored.row_of(from + at) {
+            Ok(cell) => refusal.not_counts(&stored.data, cell, genes[at] as usize, found),
             Err(error) => error,
-        })
+        });
+        Ok((genes, counts?))
+    };
+    let chunk = chunk_rows(&stored.data).unwrap_or(1);
+    let (genes, values) = ahead.values(from..to, chunk, stored.n_values(), load)?;
+    for span in offsets.windows(2) {
+        let span = span[0] - from..span[1] - from;
+        let row = genes[span.clone()].iter().copied().zip(values[span].iter().copied());
+        counts.push_row(row.collect())?;
     }
+    Ok(())
+}
 
-    fn data(&self) -> &Data {
-        match &self.store {
-            Store::Csr(stored) | Store::Csc { stored, .. } => &stored.data,
-            Store::Dense(data) => data,
+fn read_dense_block(
+    data: &Data,
+    ahead: &mut Ahead,
+    cells: Range<usize>,
+    refusal: &Refusal,
+    counts: &mut CountMatrix,
+) -> Result<()> {
+    let n_genes = counts.n_genes();
+    let n_cells = data.shape().first().copied().unwrap_or(0);
+    if n_genes == 0 {
+        return cells.into_iter().try_for_each(|_| counts.push_row(Vec::new()));
+    }
+    let load = |from: usize, n: usize| {
+        let read = read_dense(data, from / n_genes, n / n_genes, n_genes)?.counts();
+        let counts = read.map_err(|(at, found)| {
+            let at = from + at;
+            refusal.not_counts(data, at / n_genes, at % n_genes, found)
+        });
+        Ok((Vec::new(), counts?))
+    };
+    let range = cells.start * n_genes..cells.end * n_genes;
+    // Pieces are whole rows; of chunks, as many rows as they have.
+    let chunk = chunk_rows(data).unwrap_or(1).min(MAX_DENSE / (4 * n_genes)).max(1);
+    let (_, values) = ahead.values(range, chunk * n_genes, n_cells * n_genes, load)?;
+    for row in values.chunks(n_genes) {
+        let present = (0..).zip(row.iter().copied()).filter(|&(_, count)| count > 0);
+        counts.push_row(present.collect())?;
+    }
+    Ok(())
+}
+
+/// Turns a gene-by-gene matrix into cells, in bounded memory.
+fn turn(stored: &mut Compressed, refusal: &Refusal) -> Result<Turned> {
+    let n_values = stored.n_values();
+    let mut entries = ExternalSort::new();
+    let (mut gene, mut end) = (0, stored.offset(0)?);
+    let piece = chunk_rows(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
+    for from in (0..n_values).step_by(piece) {
+        let (cells, counts) = stored.read(from, piece.min(n_values - from))?;
+        let counts = match counts {
+            Ok(counts) => counts,
+            Err((at, found)) => {
+                let gene = stored.row_of(from + at)?;
+                return Err(refusal.not_counts(&stored.data, cells[at] as usize, gene, found));
+            }
+        };
+        for (at, (cell, count)) in (from..).zip(cells.into_iter().zip(counts)) {
+            while end <= at {
+                gene += 1;
+                end = stored.offset(gene)?;
+            }
+            entries.push(Entry { cell, row: gene as u32 - 1, count })?;
         }
     }
+    Turned::new(entries)
+}
 
-    /// Cell and gene of a stored value.
-    fn place(&self, at: usize) -> Result<(usize, usize)> {
-        let major = |stored: &Compressed| stored.indptr.partition_point(|&end| end <= at) - 1;
-        Ok(match &self.store {
-            Store::Dense(_) => (at / self.n_genes.max(1), at % self.n_genes.max(1)),
-            Store::Csr(stored) => {
-                (major(stored), stored.read_indices(at, at + 1, self.n_genes)?[0] as usize)
-            }
-            Store::Csc { stored, .. } => {
-                (stored.read_indices(at, at + 1, self.n_cells)?[0] as usize, major(stored))
-            }
-        })
+/// What it takes to say which value is no count.
+struct Refusal<'a> {
+    layer: &'a str,
+    names: &'a Names<'a>,
+}
+
+impl Refusal<'_> {
+    fn not_counts(&self, data: &Data, cell: usize, gene: usize, found: String) -> Error {
+        Error::NotCounts {
+            path: data.path.clone(),
+            layer: self.layer.to_owned(),
+            cell: self.names.cells.name(cell),
+            gene: self.names.genes.get(gene).map(|gene| gene.id.clone()).unwrap_or_default(),
+            found,
+        }
     }
 }
 
-impl Compressed {
-    fn open(h5: &H5, layer: &str, n_major: usize, n_minor: usize) -> Result<Self> {
-        let part = |name: &str| h5.dataset(&format!("{layer}/{name}"));
-        let (indptr, indices, data) = (part("indptr")?, part("indices")?, part("data")?);
-        let offsets: Vec<u64> = indptr.integers(0, indptr.len())?;
-        let length = |what: &str, found: usize, expected: usize| {
-            let (found, expected) = (found as u64, expected as u64);
-            let (path, what) = (h5.path().to_owned(), format!("{layer}: {what}"));
-            if found == expected {
-                Ok(())
-            } else {
-                Err(Error::Length { path, what, found, expected })
-            }
-        };
-        length("row offsets", offsets.len(), n_major + 1)?;
-        length("stored values against indices", data.len(), indices.len())?;
-        let last = offsets.last().map_or(0, |&last| usize::try_from(last).unwrap_or(usize::MAX));
-        length("stored values against the last row offset", data.len(), last)?;
-        if offsets[0] != 0 || !offsets.is_sorted() {
-            return Err(h5.encoding(
-                &indptr.object,
-                "descending offsets",
-                "offsets that ascend from 0",
-            ));
-        }
-        u32::try_from(n_major.max(n_minor))
-            .map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
-        let indptr = offsets.into_iter().map(|offset| offset as usize).collect();
-        Ok(Self { indptr, indices, data })
-    }
-
-    fn read_values(&self, from: usize, n: usize) -> Result<Values> {
-        Values::read(&self.data, &[from], &[n])
-    }
-
-    fn read_indices(&self, from: usize, to: usize, n_minor: usize) -> Result<Vec<u32>> {
-        let indices: Vec<u32> = self.indices.integers(from, to - from)?;
-        match indices.iter().position(|&index| index as usize >= n_minor) {
-            None => Ok(indices),
-            Some(offset) => Err(Error::Encoding {
-                path: self.indices.path.clone(),
-                object: self.indices.object.clone(),
-                found: format!("index {} at {}", indices[offset], from + offset),
-                expected: format!("indices below {n_minor}"),
-            }),
-        }
-    }
+fn too_full(stored: &Compressed, cell: usize) -> Error {
+    stored
+        .data
+        .encoding(&format!("at most {MAX_VALUES} values of a cell, and cell {cell} has more"))
 }
 
 fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {
@@ -250,4 +270,9 @@ fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {
 
 fn read_dense(data: &Data, start: usize, n: usize, n_genes: usize) -> Result<Values> {
     Values::read(data, &[start, 0], &[n, n_genes])
+}
+
+/// Values, or rows of a dense matrix, in each of its chunks.
+fn chunk_rows(data: &Data) -> Option<usize> {
+    data.chunk_dims()?.first().copied()
 }

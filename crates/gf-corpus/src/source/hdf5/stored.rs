@@ -2,7 +2,7 @@
 
 use rust_hdf5::{DatatypeMessage, H5Type, Hdf5Error};
 
-use super::{Data, MAX_READ, MAX_STRING, error, heap};
+use super::{Data, MAX_STRING, error, heap};
 use crate::error::Result;
 
 /// An element of N bytes, whatever it means.
@@ -30,12 +30,15 @@ impl Data {
     ///
     /// Elements of up to 64 bytes are read window by window. The reader has no
     /// window of wider ones, nor of tables with big-endian members: those are
-    /// read once and kept, up to [`MAX_READ`].
+    /// read once and kept, up to [`MAX_READ`](super::MAX_READ).
     pub(in super::super) fn stored(&self, start: usize, n: usize) -> Result<Vec<u8>> {
         self.check_read(n)?;
         let end = start.saturating_add(n);
         if self.shape().len() != 1 || end > self.len() || self.width() == 0 {
             return Err(self.encoding(&format!("a vector of {end} elements")));
+        }
+        if n == 0 {
+            return Ok(Vec::new());
         }
         if self.whole.get().is_none() {
             match self.window(start, n) {
@@ -73,15 +76,6 @@ impl Data {
         Ok(elements.into_iter().flat_map(|element| element.0).collect())
     }
 
-    /// Some strings of a vector, of fixed or variable length.
-    pub(in super::super) fn text(&self, start: usize, n: usize) -> Result<Vec<String>> {
-        let bytes = self.stored(start, n)?;
-        match self.texts(&self.kind, bytes.chunks_exact(self.width()))? {
-            Some(texts) => Ok(texts),
-            None => Err(self.encoding("strings")),
-        }
-    }
-
     /// The strings in some stored elements, or parts of elements, of a type;
     /// `None` if the type is none of strings.
     pub(in super::super) fn texts<'a>(
@@ -101,25 +95,6 @@ impl Data {
             }
             _ => Ok(None),
         }
-    }
-
-    /// All strings of a vector, or the one of a scalar, as long as they have
-    /// no more than [`MAX_READ`] bytes together.
-    pub(in super::super) fn strings(&self) -> Result<Vec<String>> {
-        const WINDOW: usize = 1 << 14;
-        if self.shape().is_empty() {
-            return self.dataset.read_strings_lossy().map_err(error(&self.path, &self.object));
-        }
-        let (mut texts, mut n_bytes) = (Vec::new(), 0);
-        for start in (0..self.len()).step_by(WINDOW) {
-            let window = self.text(start, WINDOW.min(self.len() - start))?;
-            n_bytes += window.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
-            if n_bytes > MAX_READ {
-                return Err(self.encoding(&format!("strings of {MAX_READ} bytes at most")));
-            }
-            texts.extend(window);
-        }
-        Ok(texts)
     }
 }
 

@@ -1,0 +1,243 @@
+//! `.h5ad` files that were damaged or made to do harm: an error or a read,
+//! never a panic, and never for long.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use gf_corpus::{Error, SourceOptions, open_source};
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+use rust_hdf5::H5File;
+
+use crate::support::{Ad, SYMBOLS, frame, shared, vector};
+
+/// For how long each file is damaged again and again.
+const BUDGET: Duration = Duration::from_secs(2);
+/// Longest that one small file may take, by far.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Reads a file to its end; the counts, if nothing is wrong with it.
+fn read(path: &Path) -> Result<u64, Error> {
+    let mut source = open_source(path, &SourceOptions::default())?;
+    let mut sum = 0;
+    while let Some(block) = source.next_block(512)? {
+        sum += block.counts.values().iter().map(|&count| u64::from(count)).sum::<u64>();
+    }
+    Ok(sum)
+}
+
+/// Damages a good file in many ways; every reading must come to an end.
+#[track_caller]
+fn damage(good: &Path, seed: u64) {
+    let bytes = fs::read(good).unwrap();
+    let counts = read(good).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.h5ad");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut n, mut refused, mut differing) = (0, 0, 0);
+    let start = Instant::now();
+    while start.elapsed() < BUDGET {
+        let mut bent = bytes.clone();
+        for _ in 0..1 + rng.next_u32() % 4 {
+            bend(&mut bent, &mut rng);
+        }
+        fs::write(&path, &bent).unwrap();
+        let began = Instant::now();
+        match read(&path) {
+            Ok(sum) => differing += u64::from(sum != counts),
+            Err(_) => refused += 1,
+        }
+        assert!(began.elapsed() < PATIENCE, "damage {n} of seed {seed}: {:?}", began.elapsed());
+        n += 1;
+    }
+    eprintln!("{}: {n} damaged, {refused} refused, {differing} read otherwise", good.display());
+    assert!(refused > 0 && refused < n, "{refused} of {n} refused");
+}
+
+/// Flips a bit, sets eight bytes to a hostile number, or cuts the file.
+fn bend(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    const NUMBERS: [u64; 6] = [0, 1, 1 << 31, 1 << 60, u64::MAX, u64::MAX - 7];
+    let n = bytes.len();
+    let at = rng.next_u64() as usize % n;
+    match rng.next_u32() % 8 {
+        0..=4 => bytes[at] ^= 1 << (rng.next_u32() % 8),
+        5 | 6 => {
+            let number = NUMBERS[rng.next_u32() as usize % NUMBERS.len()].to_le_bytes();
+            let end = n.min(at + 8);
+            bytes[at..end].copy_from_slice(&number[..end - at]);
+        }
+        _ => bytes.truncate(n.max(2) - 1 - rng.next_u64() as usize % (n / 2)),
+    }
+}
+
+fn in_folder(make: impl FnOnce(&Path) -> PathBuf, seed: u64) {
+    let folder = tempfile::tempdir().unwrap();
+    damage(&make(&folder.path().join("good.h5ad")), seed);
+}
+
+#[test]
+fn damaged_csr() {
+    in_folder(|path| Ad::new(vec![1u16, 2, 3, 4, 5]).write(path), 1);
+}
+
+#[test]
+fn damaged_chunks() {
+    in_folder(
+        |path| {
+            let file = H5File::create(path).unwrap();
+            let values: Vec<u8> = (0..200 * 10).map(|at| (at % 7) as u8).collect();
+            let dense = file.new_dataset::<u8>().shape([200, 10]).chunk(&[16, 4]).deflate(4);
+            dense.create("X").unwrap().write_raw(&values).unwrap();
+            let names: Vec<String> = (0..200).map(|cell| format!("CELL{cell}")).collect();
+            frame(&file, "obs", &names);
+            vector(&file, "obs/depth", &[0.5f32; 200]);
+            frame(&file, "var", &SYMBOLS.map(str::to_owned));
+            file.close().unwrap();
+            path.to_owned()
+        },
+        2,
+    );
+}
+
+#[test]
+fn damaged_compound() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/compound_0_6.h5ad");
+    damage(Path::new(path), 3);
+}
+
+#[test]
+fn damaged_nullable_columns() {
+    let Some(path) = shared("data/17_h5ad_encodings/v012_nullable_columns.h5ad") else { return };
+    damage(&path, 4);
+}
+
+/// Checks that a file is refused in few seconds, with all the words.
+#[track_caller]
+fn refused(make: impl FnOnce(&H5File), words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cells.h5ad");
+    let file = H5File::create(&path).unwrap();
+    make(&file);
+    file.close().unwrap();
+    let start = Instant::now();
+    let message = read(&path).expect_err("it was read").to_string();
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    for word in words {
+        assert!(message.contains(word), "{message:?} lacks {word:?}");
+    }
+}
+
+fn tables(file: &H5File) {
+    frame(file, "obs", &["CELL0".to_owned(), "CELL1".to_owned()]);
+    frame(file, "var", &SYMBOLS.map(str::to_owned));
+}
+
+/// A sparse X whose row offsets are given.
+fn offsets(indptr: &'static [u64]) -> impl FnOnce(&H5File) {
+    move |file| {
+        let group = file.create_group("X").unwrap();
+        group.set_attr_string("encoding-type", "csr_matrix").unwrap();
+        vector(file, "X/data", &[1u8, 2, 3, 4, 5]);
+        vector(file, "X/indices", &[0u8, 4, 1, 2, 9]);
+        vector(file, "X/indptr", indptr);
+        tables(file);
+    }
+}
+
+#[test]
+fn row_offsets_that_lie() {
+    refused(offsets(&[0, 7, 5]), &["X/indptr", "descending offsets"]);
+    refused(offsets(&[0, u64::MAX, 5]), &["X/indptr", "descending offsets"]);
+    refused(offsets(&[0, 2, u64::MAX]), &["the last row offset", "found 5"]);
+    refused(offsets(&[3, 4, 5]), &["X/indptr", "ascend from 0"]);
+}
+
+/// A chunked data set of any shape into which nothing is written.
+fn declared(file: &H5File, name: &str, shape: &[usize], chunk: &[usize]) {
+    file.new_dataset::<f32>().shape(shape).chunk(chunk).resizable().create(name).unwrap();
+}
+
+#[test]
+fn shapes_beyond_the_file() {
+    let dense = |shape: [usize; 2], chunk: [usize; 2]| {
+        move |file: &H5File| {
+            declared(file, "X", &shape, &chunk);
+            tables(file);
+        }
+    };
+    refused(dense([1 << 40, 1 << 20], [1 << 10, 1 << 10]), &["X", "at most 4096 bytes for each"]);
+    refused(dense([1 << 10, 1 << 10], [1, 1]), &["X", "chunks in such a short file"]);
+    refused(dense([2, 10], [1 << 13, 1 << 13]), &["X", "chunks of 1 to 134217728 bytes"]);
+}
+
+#[test]
+fn links_to_other_files_are_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = Ad::new(vec![1u16, 2, 3, 4, 5]).write(&folder.path().join("other.h5ad"));
+    refused(
+        |file| {
+            let group = file.create_group("X").unwrap();
+            group.set_attr_string("encoding-type", "csr_matrix").unwrap();
+            for part in ["data", "indices", "indptr"] {
+                let target = format!("/X/{part}");
+                group.create_external_link(part, other.to_str().unwrap(), &target).unwrap();
+            }
+            tables(file);
+        },
+        &["X/data", "a link to another file"],
+    );
+}
+
+#[test]
+fn an_unreadable_column_is_reported_not_fatal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cells.h5ad");
+    let file = H5File::create(&path).unwrap();
+    offsets(&[0, 2, 5])(&file);
+    vector(&file, "obs/good", &[7u8, 8]);
+    vector(&file, "obs/long", &[7u8, 8, 9]);
+    let obs = file.root_group().group("obs").unwrap();
+    obs.create_external_link("away", "no such file", "/obs/away").unwrap();
+    obs.new_dataset::<u8>().shape([2, 2]).create("table").unwrap().write_raw(&[1u8; 4]).unwrap();
+    let odd = obs.create_group("odd").unwrap();
+    odd.set_attr_string("encoding-type", "categorical").unwrap();
+    file.close().unwrap();
+    let mut source = open_source(&path, &SourceOptions::default()).unwrap();
+    assert_eq!(source.columns(), ["good"]);
+    let mut unread = source.unread_columns().to_vec();
+    unread.sort();
+    assert_eq!(unread, ["away", "long", "odd", "table"]);
+    let block = source.next_block(512).unwrap().unwrap();
+    assert_eq!(block.columns, [[Some("7".to_owned()), Some("8".to_owned())]]);
+}
+
+/// Blocks of any size give the same cells as one block.
+#[test]
+fn windows_do_not_change_what_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/compound_0_6.h5ad");
+    let shared = shared("data/17_h5ad_encodings/v012_nullable_columns.h5ad");
+    for path in [PathBuf::from(path)].into_iter().chain(shared) {
+        let all = |max_cells: usize| {
+            let mut source = open_source(&path, &SourceOptions::default()).unwrap();
+            let mut cells = Vec::new();
+            while let Some(block) = source.next_block(max_cells).unwrap() {
+                for (cell, id) in block.cell_ids.iter().enumerate() {
+                    let (genes, counts) = block.counts.row(cell);
+                    let columns: Vec<_> = block.columns.iter().map(|c| c[cell].clone()).collect();
+                    cells.push((id.clone(), genes.to_vec(), counts.to_vec(), columns));
+                }
+            }
+            cells
+        };
+        let whole = all(usize::MAX);
+        assert!(whole.len() > 1 && whole.iter().any(|cell| !cell.1.is_empty()));
+        for max_cells in [0, 1, 2, 3, 7] {
+            assert_eq!(all(max_cells), whole, "{max_cells} cells a block of {}", path.display());
+        }
+    }
+}
