@@ -84,7 +84,7 @@ impl LoomSource {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
         let h5 = H5::open(path)?;
         let layer = find_layer(&h5, options.layer.as_deref())?;
-        let matrix = h5.dataset(&layer)?.bounded()?;
+        let matrix = h5.dataset(&layer)?;
         let (n_genes, n_cells) = match matrix.shape()[..] {
             [n_genes, n_cells] if n_genes <= MAX_GENES && n_cells <= u32::MAX as usize => {
                 (n_genes, n_cells)

@@ -327,10 +327,10 @@ fn parts_that_are_missing_or_huge() {
     };
     let check = |message: String, word: &str| assert!(message.contains(word), "{message}");
     check(matrix(0, [10, 5], [4, 4]), "row_attrs: found no vector of strings");
-    check(matrix(0, [1 << 22, 5], [1 << 10, 4]), "at most 1048576 genes");
-    check(matrix(1, [10, 1 << 33], [10, 1 << 20]), "genes × 2^32 cells");
-    check(matrix(1, [10, 1 << 30], [10, 4]), "no more chunks than the file has room for");
-    check(matrix(1, [10, 1 << 25], [10, 1 << 24]), "chunks of at most 67108864 bytes");
+    check(matrix(0, [(1 << 20) + 1, 1], [1 << 20, 1]), "at most 1048576 genes");
+    check(matrix(1, [10, 1 << 33], [10, 1 << 20]), "at most 4096 bytes for each of the file's");
+    check(matrix(1, [10, 1 << 17], [10, 4]), "fewer than 32768 chunks in such a short file");
+    check(matrix(1, [10, 1 << 25], [10, 1 << 24]), "chunks of 1 to 134217728 bytes");
 }
 
 /// A damaged file may be refused or read, but never ends the program.
