@@ -232,7 +232,9 @@ impl Corpus {
                     let place = part.manifest.columns.iter().position(|column| column == name)?;
                     block.columns[place][cell].as_deref()
                 };
-                !is_copy && !(selection.only_normal && study.malignant.is_cell_malignant(column))
+                let is_left_out =
+                    selection.only_normal && study.malignant.is_cell_malignant(column);
+                !is_copy && !is_left_out
             })
             .collect();
         let block = if kept.contains(&false) { block.retain(&kept) } else { block };

@@ -81,6 +81,12 @@ impl CountMatrix {
             let reason = format!("gene {gene} is out of range, expected below {}", self.n_genes);
             return Err(Error::Counts { cell, reason });
         }
+        if entries.is_sorted_by(|a, b| a.0 < b.0) {
+            self.indices.extend(entries.iter().map(|entry| entry.0));
+            self.values.extend(entries.iter().map(|entry| entry.1));
+            self.indptr.push(self.indices.len());
+            return Ok(());
+        }
         for run in entries.chunk_by(|a, b| a.0 == b.0) {
             let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();
             let Ok(sum) = u32::try_from(sum) else {

@@ -221,7 +221,11 @@ mod tests {
         let mut search = DuplicateSearch::new();
         profiles.iter().for_each(|profile| search.push(profile).unwrap());
         let mut found = Vec::new();
-        search.finish(|cell, earlier| Ok(found.push((cell, earlier)))).unwrap();
+        let note = |cell, earlier| {
+            found.push((cell, earlier));
+            Ok(())
+        };
+        search.finish(note).unwrap();
         found
     }
 

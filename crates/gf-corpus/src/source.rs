@@ -145,6 +145,10 @@ fn open_hdf5(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource
 
 /// The count a stored number stands for, if it stands for one.
 pub(crate) fn raw_count(value: f64) -> Option<u32> {
+    let exact = value as u32;
+    if f64::from(exact) == value {
+        return Some(exact);
+    }
     let rounded = value.round();
     let whole = (value - rounded).abs() <= COUNT_TOLERANCE;
     (whole && (0.0..=f64::from(u32::MAX)).contains(&rounded)).then_some(rounded as u32)

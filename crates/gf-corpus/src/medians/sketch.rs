@@ -178,7 +178,7 @@ pub(super) fn for_each_value(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Result<CellBlock>>(QUEUE);
         // A send fails only when the other side has stopped, and knows why.
-        scope.spawn(move || corpus.select(selection).try_for_each(|block| sender.send(block)));
+        scope.spawn(move || corpus.select(selection).all(|block| sender.send(block).is_ok()));
         let mut done = 0;
         for block in receiver {
             let block = block?;

@@ -190,11 +190,6 @@ impl Data {
         Ok(())
     }
 
-    /// Values of each chunk along the first dimension, if stored in chunks.
-    pub(super) fn chunk_rows(&self) -> Option<usize> {
-        self.dataset.chunk_dims()?.first().copied()
-    }
-
     pub(super) fn shape(&self) -> Vec<usize> {
         self.dataset.shape()
     }

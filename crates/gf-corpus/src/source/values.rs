@@ -60,8 +60,12 @@ impl Values {
             values: &[T],
             count: impl Fn(T) -> Option<u32>,
         ) -> Result<Vec<u32>, (usize, String)> {
-            let counts = values.iter().enumerate();
-            counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
+            // Collecting results would not know how many there are, and grow.
+            let mut counts = Vec::with_capacity(values.len());
+            for (at, &value) in values.iter().enumerate() {
+                counts.push(count(value).ok_or_else(|| (at, value.to_string()))?);
+            }
+            Ok(counts)
         }
         match self {
             Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),

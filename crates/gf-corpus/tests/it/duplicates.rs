@@ -94,7 +94,7 @@ fn copies_inside_a_study_and_small_cells() {
         .collect();
     let entries: Vec<_> = entries.iter().map(|(g, c, n)| (*g, *c, n.as_str())).collect();
     let input = Mex::new(&names, 4, &entries).write(&folder.path().join("in"), "");
-    let (_folder, corpus, ledger) = lenient(&[input.clone()], None).unwrap();
+    let (_folder, corpus, ledger) = lenient(std::slice::from_ref(&input), None).unwrap();
     assert_eq!(kept_and_copies(&ledger), [(3, 1)]);
     let ids: Vec<String> = corpus.blocks().flat_map(|block| block.unwrap().cell_ids).collect();
     assert_eq!(ids, ["CELL0-1", "CELL1-1", "CELL3-1"]);

@@ -325,6 +325,7 @@ fn parts_that_are_missing_or_huge() {
             lenient(&[made(path, make)], None).map(|_| ()).unwrap_err().to_string()
         })
     };
+    // A shape is first held against the size of the file, then against the caps.
     let check = |message: String, word: &str| assert!(message.contains(word), "{message}");
     check(matrix(0, [10, 5], [4, 4]), "row_attrs: found no vector of strings");
     check(matrix(0, [(1 << 20) + 1, 1], [1 << 20, 1]), "at most 1048576 genes");

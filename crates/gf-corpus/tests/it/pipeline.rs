@@ -275,7 +275,10 @@ fn a_changed_file_is_read_again() {
     let folder = tempfile::tempdir().unwrap();
     let (input, out) = (folder.path().join("in"), folder.path().join("out"));
     Mex::small().write(&input, "");
-    assert_eq!(again(&[input.clone()], &out, &every_cell()).unwrap().totals().counts_kept, 16);
+    assert_eq!(
+        again(std::slice::from_ref(&input), &out, &every_cell()).unwrap().totals().counts_kept,
+        16
+    );
     Mex::new(&SYMBOLS, 2, &[(0, 0, "5")]).write(&input, "");
     assert_eq!(again(&[input], &out, &every_cell()).unwrap().totals().counts_kept, 5);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 4);
@@ -315,14 +318,14 @@ fn folders_are_searched_and_what_is_passed_by_is_named() {
     Mex::small().write(&root.join("x/filtered_feature_bc_matrix"), "");
     Ad::new(vec![1u8, 2, 3, 4, 5]).write(&root.join("cells.h5ad"));
     fs::write(root.join("README.md"), "x").unwrap();
-    let found = Found::under(&[root.clone()]).unwrap();
+    let found = Found::under(std::slice::from_ref(&root)).unwrap();
     let ids: Vec<&str> = found.catalogue.studies.iter().map(|study| study.id.as_str()).collect();
     assert_eq!(ids, ["cells", "x"]);
     assert_eq!(found.skipped, [root.join("README.md")]);
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
     assert!(
-        matches!(Found::under(&[empty.clone()]), Err(Error::UnknownFormat { path }) if path == empty)
+        matches!(Found::under(std::slice::from_ref(&empty)), Err(Error::UnknownFormat { path }) if path == empty)
     );
 }
 

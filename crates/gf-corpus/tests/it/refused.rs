@@ -92,7 +92,13 @@ fn missing_and_unknown_files() {
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("table.xlsx");
     fs::write(&table, "x").unwrap();
-    check(table, None, &["neither a folder with a matrix.mtx nor an .h5ad, .loom or 10x .h5 file"]);
+    check(
+        table,
+        None,
+        &[
+            "neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
+        ],
+    );
     check(folder.path().join("absent"), None, &["No such file"]);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Cell Ranger writes chunks of 80,000 entries; rhdf5, through which R's
 //! DropletUtils writes, makes one of a whole vector. Either way a chunk is
-//! unpacked once.
+//! unpacked once, rows on one thread and counts on another.
 
 use super::super::{
     hdf5::{Data, H5},
@@ -40,7 +40,9 @@ struct Window {
 impl Matrix {
     pub(super) fn open(h5: &H5, group: &str, n_rows: usize, n_cells: usize) -> Result<Self> {
         let part = |name: &str| h5.vector(&format!("{group}/{name}"));
-        let (indptr, indices, data) = (part("indptr")?, part("indices")?, part("data")?);
+        let (indptr, indices) = (part("indptr")?, part("indices")?);
+        // An open file reads for one thread at a time, so the counts have their own.
+        let data = H5::open(h5.path())?.vector(&format!("{group}/data"))?;
         let shape = part("shape")?;
         h5.agree(&format!("{group}/shape: numbers"), shape.len(), 2)?;
         let shape: Vec<u64> = shape.integers(0, 2)?;
@@ -113,8 +115,8 @@ impl Matrix {
         self.window = Window::default();
         let start = at - at % self.step;
         let n = self.step.min(self.data.len() - start);
-        let rows = self.rows(start, n)?;
-        let (counts, bad) = self.counts(start, n)?;
+        let (rows, counts) = rayon::join(|| self.rows(start, n), || self.counts(start, n));
+        let (rows, (counts, bad)) = (rows?, counts?);
         self.window = Window { start, rows, counts, bad };
         Ok(())
     }
