@@ -46,10 +46,9 @@ const GENE_NAMES: [&str; 4] = ["Gene", "var_names", "gene", "GeneName"];
 const MAX_GENES: usize = 1 << 20;
 /// Most bytes a window may take, if every value of it is above zero.
 const WINDOW_BYTES: usize = 1 << 25;
-/// Bytes of numbers read at a time, about: what a cache holds.
-const BAND_BYTES: usize = 1 << 20;
-/// Most bytes of numbers read at a time, where chunks are tall.
-const MAX_BAND_BYTES: usize = 1 << 23;
+/// Most bytes of numbers read at a time. Every read looks through the list of
+/// all chunks, so few large ones are better than many small ones.
+const BAND_BYTES: usize = 1 << 25;
 /// Bytes of an entry of a window, and of the widest number.
 const ENTRY_BYTES: usize = 8;
 
@@ -285,12 +284,7 @@ fn window_size(matrix: &Data, n_genes: usize) -> (usize, usize) {
 fn window_of([tall, wide]: [usize; 2], n_genes: usize) -> (usize, usize) {
     let whole = |fit: usize, chunk: usize| if fit < chunk { fit.max(1) } else { fit - fit % chunk };
     let width = whole(WINDOW_BYTES / ENTRY_BYTES / n_genes.max(1), wide);
-    let rows = |n_bytes: usize| (n_bytes / ENTRY_BYTES / width).max(1);
-    let height = match rows(BAND_BYTES) {
-        fit if fit < tall => tall.min(rows(MAX_BAND_BYTES)),
-        fit => fit - fit % tall,
-    };
-    (width, height)
+    (width, whole(BAND_BYTES / ENTRY_BYTES / width, tall))
 }
 
 #[cfg(test)]
@@ -300,16 +294,13 @@ mod tests {
     #[test]
     fn windows_are_whole_chunks_that_fit() {
         let check = |chunk, n_genes, expected| assert_eq!(window_of(chunk, n_genes), expected);
-        check([64, 64], 32_768, (128, 1_024));
-        check([64, 64], 30_000, (128, 1_024));
-        check([64, 64], 60_000, (64, 2_048));
-        check([1, 1], 30_000, (139, 942));
-        // A tall chunk is read whole, unless it is very tall.
-        check([4_096, 64], 60_000, (64, 4_096));
-        check([1 << 20, 64], 60_000, (64, 16_384));
+        check([64, 64], 32_768, (128, 32_768));
+        check([64, 64], 30_000, (128, 32_768));
+        check([64, 64], 60_000, (64, 65_536));
+        check([1, 1], 30_000, (139, 30_174));
         // A chunk wider than a window: as many cells as fit.
-        check([1, 1_000_000], 30_000, (139, 942));
-        check([1, 1], MAX_GENES, (4, 32_768));
+        check([1, 1_000_000], 30_000, (139, 30_174));
+        check([1, 1], MAX_GENES, (4, 1_048_576));
         check([1, 1], 0, (4_194_304, 1));
     }
 }
