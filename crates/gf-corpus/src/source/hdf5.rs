@@ -251,22 +251,14 @@ fn error(path: &Path, object: &str) -> impl FnOnce(Hdf5Error) -> Error {
     move |reason| Error::Hdf5 { path, object, reason: reason.to_string() }
 }
 
-/// Largest chunk that is read: one is unpacked whole, and its size is the
-/// file's claim. HDF5 writers keep to about 1 MiB.
-const MAX_CHUNK_BYTES: usize = 1 << 26;
-/// A chunk takes at least this in its file: an address, and some data.
-const CHUNK_ENTRY: u64 = 16;
-/// Chunks that are allowed besides, for the list of them is held in memory.
-const FREE_CHUNKS: u64 = 1 << 16;
-
 impl H5 {
-    /// A vector whose chunks are of a bearable size.
+    /// A data set of one dimension.
     pub(super) fn vector(&self, object: &str) -> Result<Data> {
         let data = self.dataset(object)?;
         if data.shape().len() != 1 {
             return Err(data.encoding("a vector"));
         }
-        data.bounded()
+        Ok(data)
     }
 
     /// Bytes before the HDF5 part of the file, from where addresses count.
@@ -293,21 +285,5 @@ impl Data {
     /// The shape of a chunk; `None` if the data set has none.
     pub(super) fn chunk_dims(&self) -> Option<Vec<usize>> {
         self.dataset.chunk_dims()
-    }
-
-    /// Itself, unless reading any window of it could take unbounded memory.
-    pub(super) fn bounded(self) -> Result<Self> {
-        let width = self.kind.element_size() as usize;
-        let dims = self.chunk_dims().unwrap_or_default();
-        let bytes = dims.iter().try_fold(width, |bytes, &dim| bytes.checked_mul(dim));
-        if bytes.is_none_or(|bytes| bytes > MAX_CHUNK_BYTES) {
-            return Err(self.encoding(&format!("chunks of at most {MAX_CHUNK_BYTES} bytes")));
-        }
-        let counts = self.shape().into_iter().zip(dims).map(|(n, chunk)| n.div_ceil(chunk.max(1)));
-        let n_chunks = counts.fold(1, usize::saturating_mul) as u64;
-        if n_chunks > FREE_CHUNKS + self.file_len / CHUNK_ENTRY {
-            return Err(self.encoding("no more chunks than the file has room for"));
-        }
-        Ok(self)
     }
 }

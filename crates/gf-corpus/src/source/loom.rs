@@ -46,8 +46,9 @@ const GENE_NAMES: [&str; 4] = ["Gene", "var_names", "gene", "GeneName"];
 const MAX_GENES: usize = 1 << 20;
 /// Most bytes a window may take, if every value of it is above zero.
 const WINDOW_BYTES: usize = 1 << 25;
-/// Most bytes of numbers read at a time.
-const BAND_BYTES: usize = 1 << 23;
+/// Most bytes of numbers read at a time. Every read looks through the list of
+/// all chunks, so few large ones are better than many small ones.
+const BAND_BYTES: usize = 1 << 25;
 /// Bytes of an entry of a window, and of the widest number.
 const ENTRY_BYTES: usize = 8;
 
@@ -84,7 +85,7 @@ impl LoomSource {
     pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
         let h5 = H5::open(path)?;
         let layer = find_layer(&h5, options.layer.as_deref())?;
-        let matrix = h5.dataset(&layer)?.bounded()?;
+        let matrix = h5.dataset(&layer)?;
         let (n_genes, n_cells) = match matrix.shape()[..] {
             [n_genes, n_cells] if n_genes <= MAX_GENES && n_cells <= u32::MAX as usize => {
                 (n_genes, n_cells)
@@ -293,13 +294,13 @@ mod tests {
     #[test]
     fn windows_are_whole_chunks_that_fit() {
         let check = |chunk, n_genes, expected| assert_eq!(window_of(chunk, n_genes), expected);
-        check([64, 64], 32_768, (128, 8_192));
-        check([64, 64], 30_000, (128, 8_192));
-        check([64, 64], 60_000, (64, 16_384));
-        check([1, 1], 30_000, (139, 7_543));
+        check([64, 64], 32_768, (128, 32_768));
+        check([64, 64], 30_000, (128, 32_768));
+        check([64, 64], 60_000, (64, 65_536));
+        check([1, 1], 30_000, (139, 30_174));
         // A chunk wider than a window: as many cells as fit.
-        check([1, 1_000_000], 30_000, (139, 7_543));
-        check([1, 1], MAX_GENES, (4, 262_144));
+        check([1, 1_000_000], 30_000, (139, 30_174));
+        check([1, 1], MAX_GENES, (4, 1_048_576));
         check([1, 1], 0, (4_194_304, 1));
     }
 }

@@ -11,7 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::features::{Features, Row};
+use self::{
+    features::{Features, Row},
+    matrix::Matrix,
+};
 use super::{
     CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
     hdf5::{Data, H5},
@@ -24,8 +27,9 @@ use crate::{
 };
 
 mod features;
+mod matrix;
 
-/// Entries read at a time, unless one cell has more.
+/// Most cells of a block, and values of a sum, read at a time.
 const CHUNK: usize = 1 << 18;
 
 /// Whether a file has a group laid out as 10x does.
@@ -44,23 +48,6 @@ pub(super) struct TenxSource {
     /// Counts of other genomes in groups of their own, summed at the end.
     apart: Vec<(String, Data)>,
     next_cell: usize,
-}
-
-/// The vectors of a matrix stored cell by cell.
-struct Matrix {
-    group: String,
-    n_rows: usize,
-    n_cells: usize,
-    indptr: Data,
-    indices: Data,
-    data: Data,
-}
-
-/// The entries of some consecutive cells.
-struct Entries {
-    offsets: Vec<usize>,
-    rows: Vec<u32>,
-    counts: Vec<u32>,
 }
 
 impl TenxSource {
@@ -82,54 +69,22 @@ impl TenxSource {
         Ok(Self { path, features, texts, barcodes, matrix, other, apart, next_cell: 0 })
     }
 
-    /// Adds the cells from `start` to before `end`.
-    fn read_cells(&mut self, start: usize, ids: &[String], counts: &mut CountMatrix) -> Result<()> {
-        let mut from = 0;
-        while from < ids.len() {
-            let entries = self.read_entries(start + from, &ids[from..])?;
-            let offset = entries.offsets[0];
-            for span in entries.offsets.windows(2) {
-                let span = span[0] - offset..span[1] - offset;
-                let row = self.sort_out(&entries.rows[span.clone()], &entries.counts[span]);
-                counts.push_row(row)?;
-            }
-            from += entries.offsets.len() - 1;
-        }
-        Ok(())
-    }
-
-    /// The entries of as many of the named cells as are read at a time.
-    fn read_entries(&self, start: usize, ids: &[String]) -> Result<Entries> {
-        let mut offsets = self.matrix.offsets(start, ids.len())?;
-        let from = offsets[0];
-        let fit = offsets.partition_point(|&end| end - from <= CHUNK);
-        offsets.truncate(fit.max(2));
-        let n = offsets[offsets.len() - 1] - from;
-        let rows = self.matrix.rows(from, n)?;
-        let values = Values::read(&self.matrix.data, &[from], &[n])?;
-        let counts = values.counts().map_err(|(at, found)| Error::NotCounts {
+    /// The gene entries of a cell; the others are only summed.
+    fn row(&mut self, span: [usize; 2], id: &str) -> Result<Vec<(u32, u32)>> {
+        let mut genes = Vec::with_capacity(span[1] - span[0]);
+        let (features, other) = (&self.features, &mut self.other);
+        let bad = self.matrix.each(span, |row, count| match features.rows[row as usize] {
+            Row::Gene(gene) => genes.push((gene, count)),
+            Row::Other(kind) => add(other, &features.kinds[kind as usize], u64::from(count)),
+        })?;
+        let Some((row, found)) = bad else { return Ok(genes) };
+        Err(Error::NotCounts {
             path: self.path.clone(),
             layer: self.matrix.group.clone(),
-            cell: ids[offsets.partition_point(|&end| end <= from + at) - 1].clone(),
-            gene: self.features.name(rows[at]).to_owned(),
+            cell: id.to_owned(),
+            gene: self.features.name(row).to_owned(),
             found,
-        })?;
-        Ok(Entries { offsets, rows, counts })
-    }
-
-    /// The gene entries of a cell; the others are only summed.
-    fn sort_out(&mut self, rows: &[u32], counts: &[u32]) -> Vec<(u32, u32)> {
-        let mut genes = Vec::with_capacity(rows.len());
-        for (&row, &count) in rows.iter().zip(counts) {
-            match self.features.rows[row as usize] {
-                Row::Gene(gene) => genes.push((gene, count)),
-                Row::Other(kind) => {
-                    let kind = &self.features.kinds[kind as usize];
-                    add(&mut self.other, kind, u64::from(count));
-                }
-            }
-        }
-        genes
+        })
     }
 
     /// Sums the counts of the genomes that have groups of their own.
@@ -188,7 +143,7 @@ impl CountSource for TenxSource {
 
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
         let start = self.next_cell;
-        let end = self.n_cells().min(start.saturating_add(max_cells.max(1)));
+        let end = self.n_cells().min(start.saturating_add(max_cells.clamp(1, CHUNK)));
         if end == self.n_cells() {
             self.sum_apart()?;
         }
@@ -197,74 +152,11 @@ impl CountSource for TenxSource {
         }
         let cell_ids = self.texts.words(&self.barcodes, start, end)?;
         let mut counts = CountMatrix::new(self.features.genes.len());
-        self.read_cells(start, &cell_ids, &mut counts)?;
+        let offsets = self.matrix.offsets(start, end)?;
+        for (span, id) in offsets.windows(2).zip(&cell_ids) {
+            counts.push_row(self.row([span[0], span[1]], id)?)?;
+        }
         self.next_cell = end;
         Ok(Some(SourceBlock { cell_ids, counts, columns: Vec::new() }))
-    }
-}
-
-impl Matrix {
-    fn open(h5: &H5, group: &str, n_rows: usize, n_cells: usize) -> Result<Self> {
-        let part = |name: &str| h5.vector(&format!("{group}/{name}"));
-        let (indptr, indices, data) = (part("indptr")?, part("indices")?, part("data")?);
-        let shape = part("shape")?;
-        h5.agree(&format!("{group}/shape: numbers"), shape.len(), 2)?;
-        let shape: Vec<u64> = shape.integers(0, 2)?;
-        let agree =
-            |what: &str, found, expected| h5.agree(&format!("{group}/{what}"), found, expected);
-        agree("shape: rows against the features", shape[0] as usize, n_rows)?;
-        agree("shape: columns against the barcodes", shape[1] as usize, n_cells)?;
-        if n_cells > u32::MAX as usize {
-            return Err(h5.encoding(group, format!("{n_cells} cells"), "fewer than 2^32"));
-        }
-        agree("indptr: offsets against cells and one", indptr.len(), n_cells + 1)?;
-        agree("data: stored values against indices", data.len(), indices.len())?;
-        let matrix = Self { group: group.to_owned(), n_rows, n_cells, indptr, indices, data };
-        let end = |at: usize| matrix.indptr.integers::<u64>(at, 1).map(|ends| ends[0] as usize);
-        agree("indptr: the first offset", end(0)?, 0)?;
-        agree("data: stored values against the last offset", matrix.data.len(), end(n_cells)?)?;
-        Ok(matrix)
-    }
-
-    /// Where the entries of at most `n_cells` cells start, and their end.
-    fn offsets(&self, start: usize, n_cells: usize) -> Result<Vec<usize>> {
-        let offsets: Vec<u64> = self.indptr.integers(start, n_cells.min(CHUNK) + 1)?;
-        let offsets: Vec<usize> = offsets.into_iter().map(|offset| offset as usize).collect();
-        // Without duplicates a cell has an entry a row at most.
-        let sound =
-            |pair: &[usize]| (pair[0]..=pair[0].saturating_add(self.n_rows)).contains(&pair[1]);
-        let wrong = offsets.windows(2).position(|pair| !sound(pair));
-        let beyond = offsets.iter().position(|&end| end > self.data.len());
-        match wrong.or(beyond) {
-            None => Ok(offsets),
-            Some(at) => Err(Error::Encoding {
-                path: self.indptr.path.clone(),
-                object: self.indptr.object.clone(),
-                found: format!(
-                    "{:?} from {} on",
-                    &offsets[at..offsets.len().min(at + 2)],
-                    start + at
-                ),
-                expected: format!(
-                    "offsets that ascend by at most {} up to {}",
-                    self.n_rows,
-                    self.data.len()
-                ),
-            }),
-        }
-    }
-
-    /// The rows of some entries.
-    fn rows(&self, from: usize, n: usize) -> Result<Vec<u32>> {
-        let rows: Vec<u32> = if n == 0 { Vec::new() } else { self.indices.integers(from, n)? };
-        match rows.iter().position(|&row| row as usize >= self.n_rows) {
-            None => Ok(rows),
-            Some(at) => Err(Error::Encoding {
-                path: self.indices.path.clone(),
-                object: self.indices.object.clone(),
-                found: format!("index {} at {}", rows[at], from + at),
-                expected: format!("indices below {}", self.n_rows),
-            }),
-        }
     }
 }

@@ -22,7 +22,7 @@ use rust_hdf5::{
     swmr::SwmrFileReader,
 };
 
-use super::hdf5::H5;
+use super::hdf5::{Data, H5};
 use crate::error::{Error, Result};
 
 /// Longest string that is read, in bytes.
@@ -61,20 +61,23 @@ enum Kind {
 }
 
 impl Vector {
-    /// A vector of the file; `None` if there is no such data set, or it is
-    /// stored in a way that is not read.
+    /// A vector of the file; `None` if it is stored in a way that is not read.
     pub(super) fn open(h5: &H5, object: &str) -> Option<Self> {
-        let data = h5.vector(object).ok()?;
-        let kind = Kind::of(&data.kind)?;
-        let width = kind.width();
-        let sound = (1..=MAX_TEXT).contains(&width) && data.kind.element_size() as usize == width;
-        sound.then(|| Self { object: object.to_owned(), len: data.len(), kind })
+        Self::of(&h5.vector(object).ok()?)
     }
 
     /// A vector that has to be there.
     pub(super) fn expect(h5: &H5, object: &str) -> Result<Self> {
-        let expected = format!("a vector of strings of at most {MAX_TEXT} bytes, or of numbers");
-        Self::open(h5, object).ok_or_else(|| h5.encoding(object, "no such vector", &expected))
+        let data = h5.vector(object)?;
+        let expected = format!("strings of at most {MAX_TEXT} bytes, or numbers");
+        Self::of(&data).ok_or_else(|| data.encoding(&expected))
+    }
+
+    fn of(data: &Data) -> Option<Self> {
+        let kind = Kind::of(&data.kind)?;
+        let width = kind.width();
+        let sound = (1..=MAX_TEXT).contains(&width) && data.kind.element_size() as usize == width;
+        sound.then(|| Self { object: data.object.clone(), len: data.len(), kind })
     }
 
     pub(super) fn len(&self) -> usize {

@@ -8,6 +8,8 @@ use crate::error::Result;
 /// Stored numbers in the type the file has them.
 pub(super) enum Values {
     Integers(Vec<i64>),
+    /// By far the most common type: kept as narrow as it is.
+    Words(Vec<i32>),
     Floats(Vec<f64>),
     Singles(Vec<f32>),
 }
@@ -37,7 +39,9 @@ impl Values {
             Kind::FloatingPoint { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
             Kind::FixedPoint { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
             Kind::FixedPoint { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
-            Kind::FixedPoint { size: 4, signed: true, .. } => Self::Integers(integers!(i32)),
+            Kind::FixedPoint { size: 4, signed: true, .. } => {
+                Self::Words(data.slice(starts, counts)?)
+            }
             Kind::FixedPoint { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
             Kind::FixedPoint { size: 1, .. } => Self::Integers(integers!(u8)),
             Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
@@ -56,11 +60,16 @@ impl Values {
             values: &[T],
             count: impl Fn(T) -> Option<u32>,
         ) -> Result<Vec<u32>, (usize, String)> {
-            let counts = values.iter().enumerate();
-            counts.map(|(at, &value)| count(value).ok_or_else(|| (at, value.to_string()))).collect()
+            // Collecting results would not know how many there are, and grow.
+            let mut counts = Vec::with_capacity(values.len());
+            for (at, &value) in values.iter().enumerate() {
+                counts.push(count(value).ok_or_else(|| (at, value.to_string()))?);
+            }
+            Ok(counts)
         }
         match self {
             Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),
+            Self::Words(values) => all(&values, |value| u32::try_from(value).ok()),
             Self::Floats(values) => all(&values, raw_count),
             Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
         }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
+use gf_corpus::{SourceOptions, open_source};
 use rust_hdf5::{H5File, H5Type};
 
 use crate::support::{Mex, SYMBOLS, Triplets, lenient, pad, scramble, shared, triplets, vector};
@@ -292,6 +293,88 @@ fn structure() {
     );
 }
 
+/// Rows and cells of a file of 1.2 million entries, several windows long.
+const LARGE: [usize; 2] = [2_000, 600];
+
+/// The count of an entry of the large file; cell and row decide it.
+fn large_count(cell: usize, row: usize) -> i32 {
+    ((cell * 31 + row * 7) % 50 + 1) as i32
+}
+
+/// Writes the large file in chunks of a size, or in none; `bad` is an entry
+/// that is below zero.
+fn write_large(path: &PathBuf, chunk: Option<usize>, bad: Option<usize>) {
+    let [n_rows, n_cells] = LARGE;
+    let file = H5File::create(path).unwrap();
+    let group = file.create_group("matrix").unwrap();
+    let long = |name: &str, values: &[i32]| {
+        let dataset = group.new_dataset::<i32>().shape([values.len()]);
+        let dataset = match chunk {
+            Some(chunk) => dataset.chunk(&[chunk]).deflate(1),
+            None => dataset,
+        };
+        dataset.create(name).unwrap().write_raw(values).unwrap();
+    };
+    let all = (0..n_cells).flat_map(|cell| (0..n_rows).map(move |row| (cell, row)));
+    let mut counts: Vec<i32> = all.clone().map(|(cell, row)| large_count(cell, row)).collect();
+    bad.into_iter().for_each(|at| counts[at] = -1);
+    long("data", &counts);
+    long("indices", &all.map(|(_, row)| row as i32).collect::<Vec<_>>());
+    let offsets: Vec<i64> = (0..=n_cells).map(|cell| (cell * n_rows) as i64).collect();
+    vector(&file, "matrix/indptr", &offsets);
+    vector(&file, "matrix/shape", &[n_rows as i32, n_cells as i32]);
+    let words = |name: &str, n: usize| {
+        let words: Vec<String> = (0..n).map(|at| format!("{name}{at}")).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        group.write_vlen_strings(name, &words).unwrap();
+    };
+    words("barcodes", n_cells);
+    words("gene_names", n_rows);
+    file.close().unwrap();
+}
+
+#[test]
+fn chunks_of_any_size_hold_the_same_entries() {
+    let [n_rows, n_cells] = LARGE;
+    // Small ones, Cell Ranger's, and the one of the whole vector that R writes.
+    for chunk in [None, Some(1 << 12), Some(80_000), Some(n_rows * n_cells)] {
+        in_folder(|path| {
+            write_large(&path, chunk, None);
+            let mut source = open_source(&path, &SourceOptions::default()).unwrap();
+            let mut cell = 0;
+            while let Some(block) = source.next_block(100).unwrap() {
+                for (rows, counts) in block.counts.rows() {
+                    assert!(rows.iter().copied().eq(0..n_rows as u32));
+                    let expected = (0..n_rows).map(|row| large_count(cell, row) as u32);
+                    assert!(counts.iter().copied().eq(expected), "{chunk:?}, cell {cell}");
+                    cell += 1;
+                }
+            }
+            assert_eq!(cell, n_cells);
+        });
+    }
+}
+
+#[test]
+fn a_value_that_is_no_count_beyond_the_first_window() {
+    for chunk in [Some(80_000), Some(LARGE[0] * LARGE[1])] {
+        in_folder(|path| {
+            write_large(&path, chunk, Some(400 * LARGE[0] + 123));
+            let mut source = open_source(&path, &SourceOptions::default()).unwrap();
+            let mut n_cells = 0;
+            let error = loop {
+                match source.next_block(50) {
+                    Ok(block) => n_cells += block.unwrap().cell_ids.len(),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert_eq!(n_cells, 400);
+            let place = "matrix: cell barcodes400, gene gene_names123: found -1";
+            assert!(error.contains(place), "{error}");
+        });
+    }
+}
+
 /// A cell cannot have more entries than there are rows.
 #[test]
 fn more_entries_than_rows() {
@@ -326,6 +409,7 @@ fn declared_sizes_are_not_believed() {
     declared(1 << 30, 1 << 10, &["matrix/gene_names", none]);
     declared(1 << 25, 1 << 24, &["matrix/gene_names", none]);
     declared(1 << 23, 1 << 20, &["8388608 rows", "at most 4194304"]);
+    declared(1 << 17, 1 << 2, &["matrix/gene_names", "fewer than 32768 chunks"]);
     declared(1 << 20, 1 << 20, &["matrix/shape: rows against the features", "found 10"]);
 }
 
