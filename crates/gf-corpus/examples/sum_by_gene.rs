@@ -7,6 +7,10 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use gf_corpus::{Error, SourceOptions, open_source};
 
+/// As in the program itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BLOCK_CELLS: usize = 512;
 
 fn main() -> ExitCode {

@@ -85,19 +85,25 @@ impl CountMatrix {
         if is_distinct {
             self.indices.extend(entries.iter().map(|&(gene, _)| gene));
             self.values.extend(entries.iter().map(|&(_, count)| count));
-            self.indptr.push(self.indices.len());
-            return Ok(());
+        } else {
+            self.push_sums(&entries)?;
         }
+        self.indptr.push(self.indices.len());
+        Ok(())
+    }
+
+    /// Adds sorted entries of which several may be of one gene.
+    fn push_sums(&mut self, entries: &[(u32, u32)]) -> Result<()> {
         for run in entries.chunk_by(|a, b| a.0 == b.0) {
             let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();
             let Ok(sum) = u32::try_from(sum) else {
+                let cell = self.n_cells();
                 let reason = format!("gene {}: counts sum to {sum}, above 4294967295", run[0].0);
                 return Err(Error::Counts { cell, reason });
             };
             self.indices.push(run[0].0);
             self.values.push(sum);
         }
-        self.indptr.push(self.indices.len());
         Ok(())
     }
 

@@ -198,7 +198,14 @@ impl Reading {
 impl Body {
     /// The next entry of any cell, in the order of the file.
     fn next_entry(&mut self, parts: &Parts, features: &Features) -> Result<Option<Entry>> {
-        let Self::Stream { market, block, next } = self else { return Ok(None) };
+        let entry = self.ahead(parts, features)?.first().copied();
+        self.pass(usize::from(entry.is_some()));
+        Ok(entry)
+    }
+
+    /// The next entries of a streamed matrix, none only at its end.
+    fn ahead(&mut self, parts: &Parts, features: &Features) -> Result<&[Entry]> {
+        let Self::Stream { market, block, next } = self else { return Ok(&[]) };
         if *next == block.len() {
             market.next_block(block, &|entry, value| Error::NotCounts {
                 path: parts.matrix.clone(),
@@ -209,29 +216,54 @@ impl Body {
             })?;
             *next = 0;
         }
-        *next += 1;
-        Ok(block.get(*next - 1).copied())
+        Ok(&block[*next..])
     }
 
-    /// The next entry, if it belongs to `cell`.
-    fn take(&mut self, cell: u32, parts: &Parts, features: &Features) -> Result<Option<Entry>> {
-        if let Self::Turned(entries) = self {
-            return entries.take(cell);
+    /// Is done with some of the entries [`ahead`](Self::ahead).
+    fn pass(&mut self, n_entries: usize) {
+        if let Self::Stream { next, .. } = self {
+            *next += n_entries;
         }
-        let entry = self.next_entry(parts, features)?;
-        let Self::Stream { market, block, next } = self else { return Ok(None) };
-        match entry {
-            Some(entry) if entry.cell < cell => Err(Error::MexOrder {
-                path: parts.matrix.clone(),
-                line: market.line() - (block.len() - *next) as u64,
-                cell: nth_barcode(parts, entry.cell),
-            }),
-            Some(entry) if entry.cell == cell => Ok(Some(entry)),
-            _ => {
-                *next -= 1;
-                Ok(None)
+    }
+
+    /// Gives `take` the entries of `cell`, some at a time; ask for ascending cells.
+    fn cell(
+        &mut self,
+        cell: u32,
+        parts: &Parts,
+        features: &Features,
+        mut take: impl FnMut(&[Entry]) -> Result<()>,
+    ) -> Result<()> {
+        if let Self::Turned(entries) = self {
+            while let Some(entry) = entries.take(cell)? {
+                take(&[entry])?;
+            }
+            return Ok(());
+        }
+        loop {
+            let ahead = self.ahead(parts, features)?;
+            let n_own = ahead.iter().take_while(|entry| entry.cell == cell).count();
+            take(&ahead[..n_own])?;
+            let after = ahead.get(n_own).copied();
+            let is_end = ahead.is_empty();
+            self.pass(n_own);
+            match after {
+                Some(entry) if entry.cell < cell => return Err(self.late(entry, parts)),
+                Some(_) => return Ok(()),
+                None if is_end => return Ok(()),
+                None => {}
             }
         }
+    }
+
+    /// The next entry belongs to a cell that was handed on.
+    fn late(&self, entry: Entry, parts: &Parts) -> Error {
+        let line = match self {
+            Self::Stream { market, block, next } => market.line() - (block.len() - next - 1) as u64,
+            Self::Turned(_) => 0,
+        };
+        let (path, cell) = (parts.matrix.clone(), nth_barcode(parts, entry.cell));
+        Error::MexOrder { path, line, cell }
     }
 }
 
@@ -287,7 +319,8 @@ impl CountSource for MexSource {
         }
         if self.next_cell == self.n_cells {
             // Reads the end of the file, so that a truncated one is noticed.
-            reading.body.take(self.n_cells as u32, &self.parts, &self.features)?;
+            let no_cell = self.n_cells as u32;
+            reading.body.cell(no_cell, &self.parts, &self.features, |_| Ok(()))?;
         }
         self.reading = Some(reading);
         Ok(Some(block))
@@ -297,26 +330,36 @@ impl CountSource for MexSource {
 impl MexSource {
     /// The gene entries of the next cell; the others are only summed.
     fn next_row(&mut self, body: &mut Body) -> Result<Vec<(u32, u32)>> {
+        let Self { parts, features, other, .. } = self;
         let mut row = Vec::new();
-        while let Some(entry) = body.take(self.next_cell as u32, &self.parts, &self.features)? {
-            match self.features.rows[entry.row as usize] {
-                Row::Gene(gene) => row.push((gene, entry.count)),
-                Row::Other(kind) => self.add_other(kind, entry.count),
+        body.cell(self.next_cell as u32, parts, features, |entries| {
+            for entry in entries {
+                match features.rows[entry.row as usize] {
+                    Row::Gene(gene) => row.push((gene, entry.count)),
+                    Row::Other(kind) => {
+                        let kind = &features.other_kinds[kind as usize];
+                        let other = other.get_mut(kind);
+                        other.into_iter().for_each(|o| o.counts += u64::from(entry.count));
+                    }
+                }
             }
-            if row.len() > MAX_CELL_ENTRIES {
-                let (path, found) = (self.parts.matrix.clone(), row.len() as u64);
-                let what = format!("entries of cell {}", nth_barcode(&self.parts, entry.cell));
-                return Err(Error::Length { path, what, found, expected: MAX_CELL_ENTRIES as u64 });
+            match entries.first() {
+                Some(entry) if row.len() > MAX_CELL_ENTRIES => {
+                    Err(too_many(parts, entry.cell, row.len()))
+                }
+                _ => Ok(()),
             }
-        }
+        })?;
         Ok(row)
     }
+}
 
-    fn add_other(&mut self, kind: u32, count: u32) {
-        let kind = &self.features.other_kinds[kind as usize];
-        if let Some(other) = self.other.get_mut(kind) {
-            other.counts += u64::from(count);
-        }
+fn too_many(parts: &Parts, cell: u32, n_entries: usize) -> Error {
+    Error::Length {
+        path: parts.matrix.clone(),
+        what: format!("entries of cell {}", nth_barcode(parts, cell)),
+        found: n_entries as u64,
+        expected: MAX_CELL_ENTRIES as u64,
     }
 }
 

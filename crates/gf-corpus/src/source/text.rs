@@ -38,48 +38,80 @@ pub(crate) fn open_text(path: &Path) -> Result<Box<dyn BufRead + Send>> {
 
 /// The bytes of a reader that another thread reads ahead.
 struct Unpacked {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    chunk: Vec<u8>,
+    chunks: Receiver<io::Result<Chunk>>,
+    chunk: Chunk,
     at: usize,
     is_done: bool,
+    /// Where chunks that are done with go back to be filled again.
+    empties: SyncSender<Chunk>,
+}
+
+/// Some bytes, the first `n_bytes` of a buffer of [`CHUNK`].
+#[derive(Default)]
+struct Chunk {
+    buffer: Vec<u8>,
+    n_bytes: usize,
 }
 
 impl Unpacked {
     fn new(reader: impl Read + Send + 'static) -> io::Result<Self> {
         let (sender, chunks) = sync_channel(QUEUE);
+        let (empties, used) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("unpack".to_owned());
-        thread.spawn(move || send_chunks(reader, &sender))?;
-        Ok(Self { chunks, chunk: Vec::new(), at: 0, is_done: false })
+        thread.spawn(move || send_chunks(reader, &sender, &used))?;
+        Ok(Self { chunks, chunk: Chunk::default(), at: 0, is_done: false, empties })
     }
 }
 
 /// Sends all of a reader and then an empty chunk, or else the error; stops
 /// where nobody listens any more.
-fn send_chunks(mut reader: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) {
+fn send_chunks(
+    mut reader: impl Read,
+    sender: &SyncSender<io::Result<Chunk>>,
+    used: &Receiver<Chunk>,
+) {
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk);
-        let is_last = !matches!(read, Ok(n_bytes) if n_bytes > 0);
-        if sender.send(read.map(|_| chunk)).is_err() || is_last {
+        let mut chunk = used.try_recv().unwrap_or_default();
+        let read = chunk.fill(&mut reader);
+        let is_last = read.is_err() || chunk.n_bytes == 0;
+        if sender.send(read.map(|()| chunk)).is_err() || is_last {
             return;
         }
     }
 }
 
+impl Chunk {
+    fn fill(&mut self, reader: &mut impl Read) -> io::Result<()> {
+        self.buffer.resize(CHUNK, 0);
+        self.n_bytes = 0;
+        while self.n_bytes < CHUNK {
+            match reader.read(&mut self.buffer[self.n_bytes..]) {
+                Ok(0) => break,
+                Ok(n_bytes) => self.n_bytes += n_bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
 impl BufRead for Unpacked {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.at == self.chunk.len() && !self.is_done {
+        if self.at == self.chunk.n_bytes && !self.is_done {
             // A thread that ends without the empty chunk must not look like the end of the file.
             let stopped = |_| Err(io::Error::other("the unpacking thread stopped"));
-            self.chunk = self.chunks.recv().unwrap_or_else(stopped)?;
+            let full = self.chunks.recv().unwrap_or_else(stopped)?;
+            // Where the way back is full or closed, the chunk is let go.
+            self.empties.try_send(std::mem::replace(&mut self.chunk, full)).unwrap_or_default();
             self.at = 0;
-            self.is_done = self.chunk.is_empty();
+            self.is_done = self.chunk.n_bytes == 0;
         }
-        Ok(&self.chunk[self.at..])
+        Ok(&self.chunk.buffer[self.at..self.chunk.n_bytes])
     }
 
     fn consume(&mut self, n_bytes: usize) {
-        self.at = self.chunk.len().min(self.at + n_bytes);
+        self.at = self.chunk.n_bytes.min(self.at + n_bytes);
     }
 }
 

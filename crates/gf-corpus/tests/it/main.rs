@@ -21,6 +21,7 @@ mod pipeline;
 mod qc;
 mod refused;
 mod suite;
+mod tables;
 mod tenx_h5;
 
 #[test]
