@@ -131,7 +131,8 @@ impl Resolver {
             return Fate::Gene(id, Route::Ensembl);
         }
         let successor = self.table.successor(id);
-        successor.map_or(Fate::Gene(id, Route::Unlisted), |gene| Fate::Gene(gene.id, Route::Retired))
+        successor
+            .map_or(Fate::Gene(id, Route::Unlisted), |gene| Fate::Gene(gene.id, Route::Retired))
     }
 
     fn resolve(&self, name: &str) -> Fate {

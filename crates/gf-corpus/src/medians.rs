@@ -140,4 +140,3 @@ impl Medians {
         out.flush()
     }
 }
-
