@@ -245,7 +245,8 @@ fn number_genes(
 
 fn quote(names: &mut Vec<String>, row: &SourceGene) {
     if names.len() < QUOTED_NAMES {
-        names.push(row.id.clone());
+        let name = if row.id.is_empty() { row.symbol.as_ref() } else { Some(&row.id) };
+        names.extend(name.cloned());
     }
 }
 

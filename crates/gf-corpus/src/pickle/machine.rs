@@ -157,7 +157,9 @@ impl<'a> Machine<'a> {
             match (self.node(module), self.node(name)) {
                 (Node::Str(module), Node::Str(name)) => (module.clone(), name.clone()),
                 _ => {
-                    return Err(self.reader.unexpected("a name that is no text".to_owned(), "text"));
+                    return Err(self
+                        .reader
+                        .unexpected("a name that is no text".to_owned(), "text"));
                 }
             }
         };
