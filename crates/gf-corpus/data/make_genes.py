@@ -113,7 +113,8 @@ def main(schema_wheel, jar_wheel, schema_5_wheel, schema_3_wheel, annotables_whe
                 names["previous"][gene].add(symbol)
             elif not kinds or kinds - NOT_A_NAME:
                 names["aliases"][gene].add(symbol)
-    names["aliases"] = {gene: held - names["previous"][gene] for gene, held in names["aliases"].items()}
+    aliases, previous = names["aliases"], names["previous"]
+    names["aliases"] = {gene: held - previous[gene] for gene, held in aliases.items()}
     former = [releases.cellxgene(schema_5_wheel), releases.cellxgene(schema_3_wheel)]
     former += releases.annotables(annotables_wheel)
     resolve, known = resolver(genes, names, codes)
@@ -125,7 +126,8 @@ def main(schema_wheel, jar_wheel, schema_5_wheel, schema_3_wheel, annotables_whe
 
 def resolver(genes, names, codes):
     """The gene of a name as annotation.rs finds it, and all names there are."""
-    kinds = [{gene: {symbol} for gene, (symbol, _) in genes.items()}, names["previous"], names["aliases"]]
+    current = {gene: {symbol} for gene, (symbol, _) in genes.items()}
+    kinds = [current, names["previous"], names["aliases"]]
     claims = [defaultdict(set) for _ in kinds]
     for kind, held in zip(claims, kinds):
         for gene, named in held.items():

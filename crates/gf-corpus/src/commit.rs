@@ -34,7 +34,8 @@ pub(crate) fn commit(
     };
     let parts: Vec<Part> = entries.iter().map(part).collect::<Result<_>>()?;
     let files = parts.iter().map(|part| part.manifest.ledger.clone()).collect();
-    let mut ledger = Ledger { qc: options.qc.clone(), files, superseded, overlaps: Vec::new() };
+    let mut ledger =
+        Ledger { qc: options.qc.clone(), files, superseded, overlaps: Vec::new() };
     for (file, entry) in ledger.files.iter_mut().zip(&entries) {
         file.source_database.clone_from(&entry.study.source_database);
     }

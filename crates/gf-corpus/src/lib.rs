@@ -79,9 +79,7 @@ pub use error::{Error, Result};
 pub use gene::{Biotype, Gene, GeneId};
 pub use gene_map::{GeneMap, GivenMap};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
-pub use ledger::{
-    CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
-};
+pub use ledger::{CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals};
 pub use medians::{MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians};
 pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;

@@ -140,3 +140,4 @@ impl Medians {
         out.flush()
     }
 }
+

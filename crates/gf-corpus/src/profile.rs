@@ -99,8 +99,7 @@ impl ProfileWriter {
         let narrow = |pick: &dyn Fn(&Profile) -> u32| {
             PrimitiveArray::from_vec(profiles.iter().map(pick).collect::<Vec<u32>>()).boxed()
         };
-        let mut arrays: Vec<Box<dyn Array>> =
-            vec![wide(&|profile| profile.id), wide(&|profile| profile.counts)];
+        let mut arrays: Vec<Box<dyn Array>> = vec![wide(&|profile| profile.id), wide(&|profile| profile.counts)];
         arrays.extend((0..GROUPS).map(|group| wide(&|profile| profile.hashes[group])));
         arrays.extend((0..GROUPS).map(|group| narrow(&|profile| profile.n_genes[group])));
         self.0.write(arrays)

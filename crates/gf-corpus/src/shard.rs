@@ -98,7 +98,10 @@ impl ArrowReader {
     }
 
     /// The columns of the next record batch, `n_columns` of them.
-    pub(crate) fn next_chunk(&mut self, n_columns: usize) -> Result<Option<Chunk<Box<dyn Array>>>> {
+    pub(crate) fn next_chunk(
+        &mut self,
+        n_columns: usize,
+    ) -> Result<Option<Chunk<Box<dyn Array>>>> {
         let Some(chunk) = self.chunks.next() else { return Ok(None) };
         let chunk = chunk.map_err(|e| broken(&self.path, e.to_string()))?;
         let found = chunk.arrays().len();

@@ -134,18 +134,18 @@ impl MedianSketch {
     pub fn read(path: &Path) -> Result<Self> {
         let mut lines = Lines::open(path)?;
         lines.next_line()?;
-        let n_cells = lines
-            .text()?
-            .strip_prefix(HEADER)
-            .and_then(|cells| cells.strip_prefix('\t')?.strip_suffix(" cells")?.parse().ok());
+        let n_cells = lines.text()?.strip_prefix(HEADER).and_then(|cells| {
+            cells.strip_prefix('\t')?.strip_suffix(" cells")?.parse().ok()
+        });
         let Some(n_cells) = n_cells else {
             return Err(lines.unexpected(HEADER.to_owned()));
         };
         let mut sketch = Self { genes: HashMap::new(), n_cells };
         while lines.next_line()?.is_some() {
             let gene = parse(lines.text()?);
-            let is_new =
-                gene.is_some_and(|(id, histogram)| sketch.genes.insert(id, histogram).is_none());
+            let is_new = gene.is_some_and(|(id, histogram)| {
+                sketch.genes.insert(id, histogram).is_none()
+            });
             if !is_new {
                 let expected = "a new gene id, its lowest bin and counts".to_owned();
                 return Err(lines.unexpected(expected));
@@ -178,7 +178,9 @@ pub(super) fn for_each_value(
     std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel::<Result<CellBlock>>(QUEUE);
         // A send fails only when the other side has stopped, and knows why.
-        scope.spawn(move || corpus.select(selection).try_for_each(|block| sender.send(block)));
+        scope.spawn(move || {
+            corpus.select(selection).try_for_each(|block| sender.send(block))
+        });
         let mut done = 0;
         for block in receiver {
             let block = block?;

@@ -1,8 +1,7 @@
 //! Medians against brute force, golden vectors and their own table.
 
 use gf_corpus::{
-    Corpus, CountMatrix, Error, IngestOptions, MEDIAN_SKETCH_ERROR, MedianSketch, Medians,
-    Selection, cp10k, nonzero_medians,
+    CountMatrix, Corpus, Error, IngestOptions, MEDIAN_SKETCH_ERROR, MedianSketch, Medians, Selection, cp10k, nonzero_medians,
 };
 use proptest::prelude::*;
 
@@ -45,8 +44,7 @@ fn sketch(corpus: &Corpus) -> MedianSketch {
 
 #[test]
 fn sketches_of_parts_are_the_sketch_of_the_whole() {
-    let rows: Vec<Vec<u32>> =
-        (0..40u32).map(|cell| (0..10).map(|gene| (cell * 7 + gene * 3) % 11).collect()).collect();
+    let rows: Vec<Vec<u32>> = (0..40u32).map(|cell| (0..10).map(|gene| (cell * 7 + gene * 3) % 11).collect()).collect();
     let (whole, _) = medians_of(&rows);
     let parts = [&rows[..15], &rows[15..]].map(|rows| sketch(&medians_of(rows).0.1));
     let folder = tempfile::tempdir().unwrap();

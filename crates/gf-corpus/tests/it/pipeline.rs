@@ -146,9 +146,9 @@ fn bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
             }
         }
     }
-    let all = all
-        .into_iter()
-        .map(|(name, bytes)| (name[folder.to_str().unwrap().len()..].to_owned(), bytes));
+    let all = all.into_iter().map(|(name, bytes)| {
+        (name[folder.to_str().unwrap().len()..].to_owned(), bytes)
+    });
     let mut all: Vec<_> = all.collect();
     all.sort();
     all
@@ -167,8 +167,7 @@ fn the_same_bytes_from_one_thread_and_from_two() {
         (bytes(&folder.path().join("corpus")), corpus.content_hash().to_owned())
     });
     assert!(made[0] == made[1]);
-    let names: Vec<&str> =
-        made[0].0.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
+    let names: Vec<&str> = made[0].0.iter().map(|(name, _)| name.rsplit('/').next().unwrap()).collect();
     assert!(names.contains(&"manifest.json") && names.contains(&"shard-00000.arrow"), "{names:?}");
     assert_eq!(names.len(), 6, "{names:?}");
 }
@@ -251,8 +250,7 @@ fn appending_and_growing_do_not_rewrite_what_is_there() {
     again(&inputs[..1], &grown, &every_cell()).unwrap();
     let shard = |folder: &Path| {
         let study = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut studies =
-            study.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("a-"));
+        let mut studies = study.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("a-"));
         fs::metadata(studies.next().unwrap().join("shard-00000.arrow")).unwrap().modified().unwrap()
     };
     let written = shard(&grown);
@@ -265,9 +263,7 @@ fn appending_and_growing_do_not_rewrite_what_is_there() {
     assert_eq!(Corpus::open(&grown).unwrap().studies().len(), 1);
     // A study of another file may not take an id.
     let other = Mex::small().write(&folder.path().join("elsewhere/c"), "");
-    assert!(
-        matches!(again(&[other], &grown, &append), Err(Error::StudyIdTaken { id, .. }) if id == "c")
-    );
+    assert!(matches!(again(&[other], &grown, &append), Err(Error::StudyIdTaken { id, .. }) if id == "c"));
 }
 
 #[test]
@@ -288,10 +284,7 @@ fn a_barcode_that_comes_twice_is_refused() {
     mex.barcodes[3] = mex.barcodes[1].clone();
     let error = lenient(&[mex.write(&folder.path().join("in"), "")], None).err().unwrap();
     let message = error.to_string();
-    assert!(
-        message.contains("cells 1 and 3 (counted from 0) are both called \"CELL1-1\""),
-        "{message}"
-    );
+    assert!(message.contains("cells 1 and 3 (counted from 0) are both called \"CELL1-1\""), "{message}");
 }
 
 #[test]
@@ -321,9 +314,7 @@ fn folders_are_searched_and_what_is_passed_by_is_named() {
     assert_eq!(found.skipped, [root.join("README.md")]);
     let empty = folder.path().join("empty");
     fs::create_dir(&empty).unwrap();
-    assert!(
-        matches!(Found::under(&[empty.clone()]), Err(Error::UnknownFormat { path }) if path == empty)
-    );
+    assert!(matches!(Found::under(&[empty.clone()]), Err(Error::UnknownFormat { path }) if path == empty));
 }
 
 #[test]
