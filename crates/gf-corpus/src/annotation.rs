@@ -19,8 +19,8 @@ use crate::{
 };
 
 const TABLE: &[u8] = include_bytes!("../data/genes.tsv.gz");
-const HEADER: &str = "ensembl_id\tsymbol\tbiotype\tprevious\taliases\tncbi\thgnc";
-const N_COLUMNS: usize = 7;
+const HEADER: &str = "ensembl_id\tsymbol\tbiotype\tprevious\taliases\tncbi\thgnc\tretired";
+const N_COLUMNS: usize = 8;
 /// What may stand before an NCBI gene id, in any case.
 const NCBI_PREFIXES: [&str; 4] = ["NCBI", "GeneID", "ENTREZ", "ncbigene"];
 
@@ -30,6 +30,9 @@ const NCBI_PREFIXES: [&str; 4] = ["NCBI", "GeneID", "ENTREZ", "ncbigene"];
 pub enum Route {
     /// An Ensembl id that the annotation lists.
     Ensembl,
+    /// An Ensembl id that Ensembl has given up since; the gene's id of today
+    /// stands for it.
+    Retired,
     /// A well-formed Ensembl id that it does not list (kept under that id).
     Unlisted,
     /// A current symbol.
@@ -87,6 +90,8 @@ pub struct Annotation {
     aliases: Names,
     hgnc: Names,
     ncbi: Names,
+    /// Genes of the ids that they had before.
+    retired: HashMap<GeneId, u32>,
 }
 
 impl Annotation {
@@ -113,6 +118,25 @@ impl Annotation {
     pub fn gene(&self, id: GeneId) -> Option<&Gene> {
         let found = self.genes.binary_search_by_key(&id, |gene| gene.id);
         found.ok().map(|gene_idx| &self.genes[gene_idx])
+    }
+
+    /// The gene whose id this was before Ensembl gave it up, for example the
+    /// `CCL5` of GRCh37, or whose id it is on an alternate sequence.
+    ///
+    /// ```
+    /// let table = gf_corpus::Annotation::shipped()?;
+    /// let ccl5 = table.successor("ENSG00000161570".parse()?).unwrap();
+    /// assert_eq!((ccl5.symbol.as_str(), ccl5.id), ("CCL5", "ENSG00000271503".parse()?));
+    /// # Ok::<(), gf_corpus::Error>(())
+    /// ```
+    #[must_use]
+    pub fn successor(&self, retired: GeneId) -> Option<&Gene> {
+        self.retired.get(&retired).map(|&gene_idx| &self.genes[gene_idx as usize])
+    }
+
+    /// All ids that Ensembl has given up, each with the gene's id of today.
+    pub fn retired(&self) -> impl Iterator<Item = (GeneId, GeneId)> {
+        self.retired.iter().map(|(&old, &gene_idx)| (old, self.genes[gene_idx as usize].id))
     }
 
     /// The gene of a name: an id with `HGNC:` or `NCBI:` before it, or a
@@ -171,6 +195,7 @@ impl Annotation {
             aliases: HashMap::new(),
             hgnc: HashMap::new(),
             ncbi: HashMap::new(),
+            retired: HashMap::new(),
         };
         for (line_idx, line) in lines.enumerate() {
             table.add(line).map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
@@ -180,7 +205,7 @@ impl Annotation {
 
     fn add(&mut self, line: &'static str) -> Result<(), String> {
         let cells: Vec<&str> = line.split('\t').collect();
-        let [id, symbol, biotype, previous, aliases, ncbi, hgnc] = cells[..] else {
+        let [id, symbol, biotype, previous, aliases, ncbi, hgnc, retired] = cells[..] else {
             return Err(format!("found {} columns, expected {N_COLUMNS}", cells.len()));
         };
         let id: GeneId = id.parse().map_err(|e: Error| e.to_string())?;
@@ -201,6 +226,12 @@ impl Annotation {
         }
         for number in hgnc.split('|') {
             claim(&mut self.hgnc, number, gene, approved);
+        }
+        for old in retired.split('|').filter(|old| !old.is_empty()) {
+            let old: GeneId = old.parse().map_err(|e: Error| e.to_string())?;
+            if self.retired.insert(old, gene).is_some() {
+                return Err(format!("{old} stands for two genes"));
+            }
         }
         let biotype = Biotype::from_gencode(biotype);
         self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
@@ -253,6 +284,7 @@ mod tests {
         check("CD20", found("ENSG00000156738", Route::Previous));
         check("HER2", found("ENSG00000141736", Route::Alias));
         check("OCT4", Resolution::Ambiguous);
+        check("RP11-1143G9.4", found("ENSG00000257764", Route::Previous));
         check("HGNC:11998", found("ENSG00000141510", Route::Hgnc));
         check("hgnc:11998", found("ENSG00000141510", Route::Hgnc));
         for prefix in ["NCBI", "GeneID", "ENTREZ", "ncbigene", "NCBIGene"] {
@@ -263,6 +295,18 @@ mod tests {
         check("HGNC:99999999", Resolution::Unknown);
         check("Actb", Resolution::Unknown);
         check("", Resolution::Unknown);
+    }
+
+    #[test]
+    fn retired_ids_are_no_ids_of_today() {
+        let table = Annotation::shipped().unwrap();
+        let mut n_retired = 0;
+        for (old, now) in table.retired() {
+            assert!(table.gene(old).is_none() && table.gene(now).is_some(), "{old} {now}");
+            n_retired += 1;
+        }
+        // As data/README.md says.
+        assert_eq!(n_retired, 7_214);
     }
 
     #[test]

@@ -17,6 +17,10 @@ use crate::{
 /// Head of the id column of a map in text, if it has a head.
 const HEAD: &str = "ensembl_id";
 
+/// How a pickled dictionary starts: protocol 2 or later, which no UTF-8 text
+/// does, and protocols 0 and 1.
+const PICKLED: [&[u8]; 3] = [b"\x80", b"(dp", b"}q\0"];
+
 /// How the rows of a file find their genes.
 ///
 /// ```
@@ -54,11 +58,11 @@ impl GeneMap {
     /// # Errors
     /// What is wrong with the file, with the line or the entry.
     pub fn open(path: &Path) -> Result<Self> {
-        let starts =
-            |byte| Ok(open_text(path)?.fill_buf().map_err(Error::io(path))?.first() == Some(&byte));
-        // Every pickle from protocol 2 on starts so, and no UTF-8 text does.
-        let map =
-            if starts(0x80)? { GivenMap::from_pickle(path)? } else { GivenMap::from_text(path)? };
+        let map = if is_pickle(path)? {
+            GivenMap::from_pickle(path)?
+        } else {
+            GivenMap::from_text(path)?
+        };
         Ok(Self::Given(map))
     }
 
@@ -141,6 +145,12 @@ impl GivenMap {
         }
         Ok(Self { ids, in_capitals: false })
     }
+}
+
+fn is_pickle(path: &Path) -> Result<bool> {
+    let mut text = open_text(path)?;
+    let head = text.fill_buf().map_err(Error::io(path))?;
+    Ok(PICKLED.iter().any(|start| head.starts_with(start)))
 }
 
 /// The entries of a pickled dictionary with text as keys.

@@ -1,7 +1,7 @@
 //! From the machine's flat list to a tree, within bounds.
 
 use super::{
-    MAX_COST, MAX_DEPTH, Value,
+    MAX_DEPTH, Value,
     machine::{Id, Machine, Node},
 };
 use crate::error::Result;
@@ -12,7 +12,8 @@ const BASE_COST: usize = 1024;
 const TEXT_STEP: usize = 16;
 
 pub(super) fn build(machine: &Machine, root: Id, n_bytes: usize) -> Result<Value> {
-    let left = BASE_COST + MAX_COST * n_bytes;
+    // One step a byte: one for each part of a container and for 16 bytes of text.
+    let left = BASE_COST + n_bytes;
     Builder { machine, left }.value(root, 0)
 }
 
@@ -26,7 +27,7 @@ impl Builder<'_, '_> {
     fn value(&mut self, id: Id, depth: u16) -> Result<Value> {
         if depth > MAX_DEPTH {
             let expected = "containers at most 100 deep";
-            return Err(self.machine.unexpected("a deeper nest".to_owned(), expected));
+            return Err(self.machine.reader.unexpected("a deeper nest".to_owned(), expected));
         }
         let machine = self.machine;
         let node = machine.node(id);
@@ -42,34 +43,45 @@ impl Builder<'_, '_> {
             Node::Tuple(items) => Value::Tuple(self.values(items, depth)?),
             Node::Set(items) => Value::Set(self.values(items, depth)?),
             Node::Dict(pairs) => Value::Dict(self.pairs(pairs, depth)?),
-            Node::Global(global) => return Err(machine.refused(format!("{global:?} itself"))),
-            Node::Dtype { .. } => return Err(machine.refused("numpy.dtype itself".to_owned())),
+            Node::Global(global) => {
+                return Err(machine.reader.refused(format!("{global:?} itself")));
+            }
+            Node::Dtype { .. } => {
+                return Err(machine.reader.refused("numpy.dtype itself".to_owned()));
+            }
         })
     }
 
     fn values(&mut self, items: &[Id], depth: u16) -> Result<Vec<Value>> {
-        items.iter().map(|&item| self.value(item, depth + 1)).collect()
+        let mut values = Vec::with_capacity(items.len());
+        for &item in items {
+            values.push(self.value(item, depth + 1)?);
+        }
+        Ok(values)
     }
 
     fn pairs(&mut self, pairs: &[(Id, Id)], depth: u16) -> Result<Vec<(Value, Value)>> {
-        let pair = |&(key, value): &(Id, Id)| {
-            Ok((self.value(key, depth + 1)?, self.value(value, depth + 1)?))
-        };
-        pairs.iter().map(pair).collect()
+        let mut values = Vec::with_capacity(pairs.len());
+        for &(key, value) in pairs {
+            values.push((self.value(key, depth + 1)?, self.value(value, depth + 1)?));
+        }
+        Ok(values)
     }
 
+    /// A container pays for its parts before it takes the memory for them.
     fn charge(&mut self, node: &Node) -> Result<()> {
-        let n_bytes = match node {
-            Node::Str(text) => text.len(),
-            Node::Bytes(bytes) => bytes.len(),
+        let steps = match node {
+            Node::Str(text) => text.len() / TEXT_STEP,
+            Node::Bytes(bytes) => bytes.len() / TEXT_STEP,
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) => items.len(),
+            Node::Dict(pairs) => 2 * pairs.len(),
             _ => 0,
         };
-        let left = self.left.checked_sub(1 + n_bytes / TEXT_STEP);
         let too_much = || {
             let expected = "values in proportion to the file";
-            self.machine.unexpected("the same parts over and over".to_owned(), expected)
+            self.machine.reader.unexpected("the same parts over and over".to_owned(), expected)
         };
-        self.left = left.ok_or_else(too_much)?;
+        self.left = self.left.checked_sub(steps).ok_or_else(too_much)?;
         Ok(())
     }
 }

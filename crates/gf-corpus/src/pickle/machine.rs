@@ -6,8 +6,9 @@ use super::{
     Value,
     build::build,
     global::{self, Global},
+    reader::Reader,
 };
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Place of a node in the machine's list.
 pub(super) type Id = u32;
@@ -30,12 +31,8 @@ pub(super) enum Node {
 }
 
 pub(super) struct Machine<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    /// The next byte to be read, and the first of the current operation.
-    next: usize,
-    at: usize,
-    pub(super) nodes: Vec<Node>,
+    pub(super) reader: Reader<'a>,
+    nodes: Vec<Node>,
     stack: Vec<Id>,
     /// Heights of the stack at each open mark.
     marks: Vec<usize>,
@@ -47,10 +44,7 @@ pub(super) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
         Self {
-            path,
-            bytes,
-            next: 0,
-            at: 0,
+            reader: Reader::new(path, bytes),
             nodes: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -62,11 +56,10 @@ impl<'a> Machine<'a> {
     /// Runs the pickle to its end.
     pub(super) fn run(mut self) -> Result<Value> {
         loop {
-            self.at = self.next;
-            let op = self.byte()?;
+            let op = self.reader.operation()?;
             if op == b'.' {
                 let last = self.pop()?;
-                return build(&self, last, self.bytes.len());
+                return build(&self, last, self.reader.n_bytes());
             }
             self.step(op)?;
         }
@@ -74,8 +67,8 @@ impl<'a> Machine<'a> {
 
     fn step(&mut self, op: u8) -> Result<()> {
         match op {
-            0x80 => self.protocol(),
-            0x95 => self.length(8).map(|_| ()),
+            0x80 => self.reader.protocol(),
+            0x95 => self.reader.length(8).map(|_| ()),
             b'(' => {
                 self.marks.push(self.stack.len());
                 Ok(())
@@ -90,44 +83,8 @@ impl<'a> Machine<'a> {
             b'g' | b'h' | b'j' => self.get(op),
             b'a' | b'e' | b's' | b'u' | 0x90 => self.fill(op),
             b'l' | b't' | b'd' | 0x85..=0x87 | 0x91 => self.gather(op),
-            _ => self.atom(op).map(|node| self.push(node)),
+            _ => self.reader.atom(op).map(|node| self.push(node)),
         }
-    }
-
-    fn protocol(&mut self) -> Result<()> {
-        match self.byte()? {
-            0..=5 => Ok(()),
-            other => Err(self.unexpected(format!("protocol {other}"), "a protocol from 0 to 5")),
-        }
-    }
-
-    /// A value that stands in the file as it is, or an empty container.
-    fn atom(&mut self, op: u8) -> Result<Node> {
-        Ok(match op {
-            b'N' => Node::None,
-            0x88 | 0x89 => Node::Bool(op == 0x88),
-            b'K' => Node::Int(i64::from(self.byte()?)),
-            b'M' => Node::Int(self.number(2)? as i64),
-            b'J' => Node::Int(i64::from(self.number(4)? as u32 as i32)),
-            0x8a => self.long(1)?,
-            0x8b => self.long(4)?,
-            b'I' | b'L' => self.decimal()?,
-            b'F' => self.decimal_float()?,
-            b'G' => Node::Float(f64::from_bits(self.number(8)?.swap_bytes())),
-            b'S' => self.quoted()?,
-            b'V' => self.escaped()?,
-            b'U' | 0x8c => self.text(1)?,
-            b'T' | b'X' => self.text(4)?,
-            0x8d => self.text(8)?,
-            b'C' => Node::Bytes(self.counted(1)?.to_vec()),
-            b'B' => Node::Bytes(self.counted(4)?.to_vec()),
-            0x8e | 0x96 => Node::Bytes(self.counted(8)?.to_vec()),
-            b']' => Node::List(Vec::new()),
-            b')' => Node::Tuple(Vec::new()),
-            b'}' => Node::Dict(Vec::new()),
-            0x8f => Node::Set(Vec::new()),
-            _ => return Err(self.unexpected(format!("operation {op:#04x}"), "plain values")),
-        })
     }
 
     /// A container from the values above the mark, or from the last one to three.
@@ -155,7 +112,9 @@ impl<'a> Machine<'a> {
         if op == b's' || op == b'u' {
             let pairs = self.pop_pairs()?;
             let Node::Dict(held) = self.top_node()? else {
-                return Err(self.unexpected("items".to_owned(), "a dictionary to put them in"));
+                return Err(self
+                    .reader
+                    .unexpected("items".to_owned(), "a dictionary to put them in"));
             };
             held.extend(pairs);
             return Ok(());
@@ -163,13 +122,18 @@ impl<'a> Machine<'a> {
         let items = self.pop_mark()?;
         match (self.top_node()?, op) {
             (Node::List(held), b'a' | b'e') | (Node::Set(held), 0x90) => held.extend(items),
-            _ => return Err(self.unexpected("values".to_owned(), "a list or set to put them in")),
+            _ => {
+                return Err(self
+                    .reader
+                    .unexpected("values".to_owned(), "a list or set to put them in"));
+            }
         }
         Ok(())
     }
 
     fn put(&mut self, op: u8) -> Result<()> {
-        let place = if op == 0x94 { self.memo.len() as u64 } else { self.memo_place(op - b'p')? };
+        let place =
+            if op == 0x94 { self.memo.len() as u64 } else { self.reader.memo_place(op - b'p')? };
         let top = self.top()?;
         self.memo.insert(place, top);
         Ok(())
@@ -177,35 +141,30 @@ impl<'a> Machine<'a> {
 
     fn get(&mut self, op: u8) -> Result<()> {
         // g, h, j: the letter i is another operation.
-        let place = self.memo_place(if op == b'j' { 2 } else { op - b'g' })?;
+        let place = self.reader.memo_place(if op == b'j' { 2 } else { op - b'g' })?;
         let Some(&id) = self.memo.get(&place) else {
-            return Err(self.unexpected(format!("memo {place}"), "a place filled before"));
+            return Err(self.reader.unexpected(format!("memo {place}"), "a place filled before"));
         };
         self.stack.push(id);
         Ok(())
     }
 
-    /// A memo's number: decimal, in one byte, or in four.
-    fn memo_place(&mut self, width: u8) -> Result<u64> {
-        match width {
-            0 => self.parse("a memo's number"),
-            1 => self.number(1),
-            _ => self.number(4),
-        }
-    }
-
     fn global(&mut self, op: u8) -> Result<()> {
         let (module, name) = if op == b'c' {
-            (self.line()?.to_owned(), self.line()?.to_owned())
+            (self.reader.line()?.to_owned(), self.reader.line()?.to_owned())
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
             match (self.node(module), self.node(name)) {
                 (Node::Str(module), Node::Str(name)) => (module.clone(), name.clone()),
-                _ => return Err(self.unexpected("a name that is no text".to_owned(), "text")),
+                _ => {
+                    return Err(self
+                        .reader
+                        .unexpected("a name that is no text".to_owned(), "text"));
+                }
             }
         };
         let Some(global) = Global::find(&module, &name) else {
-            return Err(self.refused(format!("{module}.{name}")));
+            return Err(self.reader.refused(format!("{module}.{name}")));
         };
         self.push(Node::Global(global));
         Ok(())
@@ -216,18 +175,20 @@ impl<'a> Machine<'a> {
         let (Node::Global(global), Node::Tuple(arguments)) =
             (self.node(callee), self.node(arguments))
         else {
-            return Err(self.unexpected("a call".to_owned(), "a known function and a tuple"));
+            return Err(self
+                .reader
+                .unexpected("a call".to_owned(), "a known function and a tuple"));
         };
         // More than four arguments has no call that is known.
         let arguments: Vec<&Node> = arguments.iter().take(5).map(|&id| self.node(id)).collect();
         // A call copies its argument, so one long argument called often would be quadratic.
         let copied = self.copied + arguments.iter().map(|node| extent(node)).sum::<usize>();
-        if copied > self.bytes.len() {
-            return Err(self.unexpected("calls over and over".to_owned(), "plain values"));
+        if copied > self.reader.n_bytes() {
+            return Err(self.reader.unexpected("calls over and over".to_owned(), "plain values"));
         }
         let Some(node) = global::call(*global, &arguments) else {
             let found = format!("a call of {global:?} with {} arguments", arguments.len());
-            return Err(self.unexpected(found, "a call as Python and numpy write it"));
+            return Err(self.reader.unexpected(found, "a call as Python and numpy write it"));
         };
         self.copied = copied;
         self.push(node);
@@ -250,7 +211,7 @@ impl<'a> Machine<'a> {
                 *big_endian = big;
                 Ok(())
             }
-            _ => Err(self.unexpected("a state".to_owned(), "plain values without one")),
+            _ => Err(self.reader.unexpected("a state".to_owned(), "plain values without one")),
         }
     }
 }
@@ -270,7 +231,7 @@ impl Machine<'_> {
     fn floor(&self, n: usize) -> Result<usize> {
         let guarded = self.marks.last().copied().unwrap_or(0);
         let height = self.stack.len().checked_sub(n).filter(|height| *height >= guarded);
-        height.ok_or_else(|| self.unexpected("an empty stack".to_owned(), "a value on it"))
+        height.ok_or_else(|| self.reader.unexpected("an empty stack".to_owned(), "a value on it"))
     }
 
     fn top(&self) -> Result<Id> {
@@ -290,7 +251,7 @@ impl Machine<'_> {
 
     fn pop_mark(&mut self) -> Result<Vec<Id>> {
         let Some(height) = self.marks.pop() else {
-            return Err(self.unexpected("no mark".to_owned(), "a mark on the stack"));
+            return Err(self.reader.unexpected("no mark".to_owned(), "a mark on the stack"));
         };
         Ok(self.stack.split_off(height))
     }
@@ -298,126 +259,9 @@ impl Machine<'_> {
     fn pop_pairs(&mut self) -> Result<Vec<(Id, Id)>> {
         let items = self.pop_mark()?;
         if items.len() % 2 == 1 {
-            return Err(self.unexpected("a key without a value".to_owned(), "pairs"));
+            return Err(self.reader.unexpected("a key without a value".to_owned(), "pairs"));
         }
         Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
-    }
-
-    pub(super) fn unexpected(&self, found: String, expected: &'static str) -> Error {
-        Error::Pickle { path: self.path.to_owned(), at: self.at, found, expected }
-    }
-
-    pub(super) fn refused(&self, name: String) -> Error {
-        Error::PickleGlobal { path: self.path.to_owned(), at: self.at, name }
-    }
-}
-
-/// The bytes.
-impl<'a> Machine<'a> {
-    fn byte(&mut self) -> Result<u8> {
-        self.take(1).map(|bytes| bytes[0])
-    }
-
-    fn take(&mut self, n_bytes: usize) -> Result<&'a [u8]> {
-        let bytes = self.bytes.get(self.next..).and_then(|rest| rest.get(..n_bytes));
-        let Some(bytes) = bytes else {
-            let left = self.bytes.len() - self.next;
-            return Err(
-                self.unexpected(format!("{left} bytes left of {n_bytes}"), "a whole pickle")
-            );
-        };
-        self.next += n_bytes;
-        Ok(bytes)
-    }
-
-    /// A little-endian number of up to eight bytes.
-    fn number(&mut self, n_bytes: usize) -> Result<u64> {
-        let bytes = self.take(n_bytes)?;
-        Ok(bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
-    }
-
-    /// A declared length, which the file must still hold.
-    fn length(&mut self, n_bytes: usize) -> Result<usize> {
-        let (declared, left) = (self.number(n_bytes)?, self.bytes.len() - self.next);
-        if declared > left as u64 {
-            let found = format!("a length of {declared}");
-            return Err(self.unexpected(found, "a length within the file"));
-        }
-        Ok(declared as usize)
-    }
-
-    fn counted(&mut self, n_bytes: usize) -> Result<&'a [u8]> {
-        let length = self.length(n_bytes)?;
-        self.take(length)
-    }
-
-    fn text(&mut self, n_bytes: usize) -> Result<Node> {
-        let bytes = self.counted(n_bytes)?;
-        self.utf8(bytes).map(|text| Node::Str(text.to_owned()))
-    }
-
-    fn utf8<'b>(&self, bytes: &'b [u8]) -> Result<&'b str> {
-        let text = std::str::from_utf8(bytes);
-        text.map_err(|_| self.unexpected("other bytes".to_owned(), "UTF-8 text"))
-    }
-
-    fn long(&mut self, n_bytes: usize) -> Result<Node> {
-        let bytes = self.counted(n_bytes)?;
-        if bytes.len() > 8 {
-            let found = format!("a number of {} bytes", bytes.len());
-            return Err(self.unexpected(found, "numbers of 64 bits"));
-        }
-        let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
-        let start = if negative { -1i64 } else { 0 };
-        Ok(Node::Int(bytes.iter().rev().fold(start, |n, &byte| n << 8 | i64::from(byte))))
-    }
-
-    /// Up to the end of the line.
-    fn line_bytes(&mut self) -> Result<&'a [u8]> {
-        let rest = &self.bytes[self.next..];
-        let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-        let line = self.take(end)?;
-        self.take(1)?;
-        Ok(line)
-    }
-
-    fn line(&mut self) -> Result<&'a str> {
-        let line = self.line_bytes()?;
-        self.utf8(line)
-    }
-
-    fn parse<T: std::str::FromStr>(&mut self, expected: &'static str) -> Result<T> {
-        let line = self.line()?;
-        line.trim_end_matches('L').parse().map_err(|_| self.unexpected(shown(line), expected))
-    }
-
-    fn decimal(&mut self) -> Result<Node> {
-        for (truth, text) in [(false, "00\n"), (true, "01\n")] {
-            if self.bytes[self.next..].starts_with(text.as_bytes()) {
-                self.next += text.len();
-                return Ok(Node::Bool(truth));
-            }
-        }
-        self.parse("numbers of 64 bits").map(Node::Int)
-    }
-
-    fn decimal_float(&mut self) -> Result<Node> {
-        self.parse("a float").map(Node::Float)
-    }
-
-    /// Python 2's text in quotes.
-    fn quoted(&mut self) -> Result<Node> {
-        let line = self.line()?;
-        let text = global::unquote(line);
-        text.map(Node::Str).ok_or_else(|| self.unexpected(shown(line), "text in quotes"))
-    }
-
-    /// Protocol 0's text: Latin-1 with `\uXXXX` for the rest.
-    fn escaped(&mut self) -> Result<Node> {
-        let line = self.line_bytes()?;
-        let text = global::unescape(line);
-        text.map(Node::Str)
-            .ok_or_else(|| self.unexpected("other escapes".to_owned(), "\\uXXXX escapes"))
     }
 }
 
@@ -428,8 +272,4 @@ fn extent(node: &Node) -> usize {
         Node::List(items) => items.len(),
         _ => 0,
     }
-}
-
-fn shown(line: &str) -> String {
-    format!("{:?}", line.chars().take(40).collect::<String>())
 }

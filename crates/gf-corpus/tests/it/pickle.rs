@@ -155,9 +155,59 @@ fn bombs() {
     let long = [b"]X\0\0\x01\0".as_slice(), &[b'a'; 1 << 16], b"q\x000("].concat();
     let often = [long.as_slice(), &b"h\x00".repeat(1 << 14), b"e."].concat();
     refused(&often, &["over and over"]);
+    // A long list of itself.
+    let own = [b"]q\x00(".as_slice(), &b"h\x00".repeat(1 << 16), b"e."].concat();
+    refused(&own, &["over and over"]);
     // One long list, made a set often.
     let list = [b"(".as_slice(), &[b'N'; 1 << 16], b"lq\x00(cbuiltins\nset\nq\x01"].concat();
     refused(&[list.as_slice(), &b"h\x01h\x00\x85R".repeat(1 << 14), b"l."].concat(), &["calls"]);
+}
+
+#[test]
+fn no_pickle_beyond_the_limit_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.pkl");
+    std::fs::File::create(&path).unwrap().set_len(pickle::MAX_BYTES + 1).unwrap();
+    let message = pickle::read(&path).unwrap_err().to_string();
+    assert!(message.contains("long.pkl") && message.contains("16777217"), "{message}");
+}
+
+/// `{(gene or genes, what was compared): similarities}`.
+fn similarities(name: &str) -> Option<Vec<(Vec<Value>, Vec<f64>)>> {
+    let path = shared(&format!("golden/ref/isp_v2/pickles/{name}"))?;
+    let Value::Dict(pairs) = pickle::read(&path).unwrap() else { panic!("no dictionary") };
+    let float = |value| if let Value::Float(number) = value { number } else { panic!("{value:?}") };
+    let entry = |pair| match pair {
+        (Value::Tuple(key), Value::List(list)) => (key, list.into_iter().map(float).collect()),
+        other => panic!("{other:?}"),
+    };
+    Some(pairs.into_iter().map(entry).collect())
+}
+
+#[test]
+fn perturbation_results_are_read() {
+    let two = Value::Tuple(vec![Value::Int(2258), Value::Int(18188)]);
+    let list = |n: usize, first: [f64; 2], entry: &(Vec<Value>, Vec<f64>), end: Value| {
+        assert_eq!((&entry.0, entry.1.len()), (&vec![two.clone(), end], n));
+        assert_eq!(entry.1[..2], first);
+    };
+    // As Python 3.11 reads them.
+    let cells = "oe_list2/in_silico_overexpress_oe_list2_cell_embs_dict_[2258, 18188]_raw.pickle";
+    if let Some(found) = similarities(cells) {
+        assert_eq!(found.len(), 1);
+        let first = [0.9966498017311096, 0.9803380370140076];
+        list(6, first, &found[0], Value::Str("cell_emb".to_owned()));
+    }
+    let genes = "oe_list2/in_silico_overexpress_oe_list2_gene_embs_dict_[2258, 18188]_raw.pickle";
+    if let Some(found) = similarities(genes) {
+        assert_eq!((found.len(), found.iter().map(|entry| entry.1.len()).sum()), (71, 134));
+        list(
+            found[0].1.len(),
+            [0.8150520324707031, 0.8156788349151611],
+            &found[0],
+            Value::Int(20163),
+        );
+    }
 }
 
 const SAMPLE: &[u8] = b"\x80\x04\x95\x30\0\0\0\0\0\0\0}\x94(\x8c\x05<pad>\x94K\0\x8c\x03abc\x94G\x3f\xf8\0\0\0\0\0\0\x8c\x01l\x94](K\x01M\x01\x02\x8a\x02\x01\x02eu.";
