@@ -168,6 +168,7 @@ pub fn sources(tallies: &[SourceTally]) -> Table {
 pub fn route_name(route: Route) -> &'static str {
     match route {
         Route::Ensembl => "Ensembl id",
+        Route::Retired => "retired Ensembl id",
         Route::Unlisted => "Ensembl id not in the annotation",
         Route::Symbol => "symbol",
         Route::Previous => "previous symbol",

@@ -12,6 +12,7 @@ use std::{collections::HashMap, io::Read, sync::OnceLock};
 
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     error::{Error, Result},
@@ -111,6 +112,11 @@ impl Annotation {
     #[must_use]
     pub fn genes(&self) -> &[Gene] {
         &self.genes
+    }
+
+    /// A hash of the table that ships with the crate.
+    pub(crate) fn shipped_hash() -> u128 {
+        xxh3_128(TABLE)
     }
 
     /// The gene of an id.

@@ -97,6 +97,7 @@ impl CountMatrix {
         for run in entries.chunk_by(|a, b| a.0 == b.0) {
             let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();
             let Ok(sum) = u32::try_from(sum) else {
+                self.truncate_row();
                 let cell = self.n_cells();
                 let reason = format!("gene {}: counts sum to {sum}, above 4294967295", run[0].0);
                 return Err(Error::Counts { cell, reason });
@@ -105,6 +106,13 @@ impl CountMatrix {
             self.values.push(sum);
         }
         Ok(())
+    }
+
+    /// Takes back the entries of a cell that was not finished.
+    fn truncate_row(&mut self) {
+        let end = self.indptr.last().copied().unwrap_or_default();
+        self.indices.truncate(end);
+        self.values.truncate(end);
     }
 
     /// Adds the cells of another matrix over the same genes.

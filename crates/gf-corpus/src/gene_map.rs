@@ -8,6 +8,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
+    annotation::Annotation,
     error::{Error, Result},
     gene::GeneId,
     pickle::{self, Value},
@@ -66,14 +67,13 @@ impl GeneMap {
         Ok(Self::Given(map))
     }
 
-    /// A hash of what it says, so that files read with another map are told apart.
+    /// A hash of what it says, so that files read with another map or another
+    /// release of the shipped table are told apart.
     pub(crate) fn hash(&self) -> u128 {
-        let Self::Given(map) = self else { return 0 };
+        let Self::Given(map) = self else { return Annotation::shipped_hash() };
         let pair = |(name, id): (&String, &GeneId)| xxh3_128(format!("{name}\0{id}").as_bytes());
         // A sum does not depend on the order of the names.
-        let sum =
-            map.ids.iter().map(pair).fold(1 + u128::from(map.in_capitals), u128::wrapping_add);
-        sum.max(1)
+        map.ids.iter().map(pair).fold(u128::from(map.in_capitals), u128::wrapping_add)
     }
 
     /// Keeps only entries whose id the reference's token dictionary (a

@@ -6,7 +6,8 @@
 //! the counts are sorted by cell in bounded memory. Of cells × genes, a column
 //! that is not called as a gene and holds text is metadata; one that holds
 //! numbers is taken for a gene row, of which mapping then says that it is
-//! unknown. What is missing (`NA`, nothing) is no count and refused.
+//! unknown. Without a column of ids, the first being a gene's counts, cells are
+//! called by the number of their row, from 1. What is missing (`NA`, nothing) is no count and refused.
 //!
 //! The lines are taken apart here and not by the csv crate, whose records
 //! grow without bound: a file is not to be trusted with that.
@@ -127,12 +128,15 @@ impl DelimitedSource {
     /// Adds the cell that the table's current row is.
     fn add_cell(&self, table: &Table, block: &mut SourceBlock) -> Result<()> {
         let Layout::Cells { columns } = &self.survey.layout else { return Ok(()) };
-        let mut fields = table.fields();
-        let id = table.text(fields.next().unwrap_or_default())?;
-        let (mut row, mut n_fields, mut n_texts) = (Vec::new(), 1, 0);
+        let mut id = match columns.first() {
+            Some(Column::Id) => String::new(),
+            _ => (self.next_cell + 1).to_string(),
+        };
+        let (mut row, mut n_fields, mut n_texts) = (Vec::new(), 0, 0);
         let mut gene = 0;
-        for field in fields {
+        for field in table.fields() {
             match columns.get(n_fields) {
+                Some(Column::Id) => id = table.text(field)?,
                 Some(Column::Gene) => {
                     let not = || self.not_counts(table, id.clone(), self.gene_name(gene), field);
                     let count = value(field).ok_or_else(not)?;

@@ -77,6 +77,22 @@ fn golden(path: &str, delimiter: char, is_cells_by_genes: bool, size: (usize, us
     assert!(found == obvious(&path, delimiter, is_cells_by_genes), "entries differ");
 }
 
+#[test]
+fn cells_by_genes_without_ids() {
+    let cells = |entries: &[(&str, &str, u64)]| -> Triplets {
+        entries.iter().map(|&(cell, gene, n)| ((cell.into(), gene.into()), n)).collect()
+    };
+    let expected = cells(&[("1", "TP53", 3), ("1", "ACTB", 1), ("2", "GATA4", 9)]);
+    assert_eq!(read("x.csv", "TP53,ACTB,GATA4\n3,1,0\n0,0,9\n").unwrap(), expected);
+    // A column called as a gene holds ids all the same if they are no numbers.
+    let expected = cells(&[("c1", "ACTB", 1), ("c2", "GATA4", 9)]);
+    assert_eq!(read("x.csv", "TP53,ACTB,GATA4\nc1,1,0\nc2,0,9\n").unwrap(), expected);
+    // And so does one that has another name, or none.
+    let expected = cells(&[("3", "ACTB", 1), ("0", "GATA4", 9)]);
+    assert_eq!(read("x.csv", "cell,ACTB,GATA4\n3,1,0\n0,0,9\n").unwrap(), expected);
+    assert_eq!(read("x.csv", ",ACTB,GATA4\n3,1,0\n0,0,9\n").unwrap(), expected);
+}
+
 // Sums by `pandas.read_csv(path, sep=…, index_col=0).round().values.sum()`, in
 // agreement with what INDEX.md says of 04 in millions.
 #[test]

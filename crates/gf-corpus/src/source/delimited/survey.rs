@@ -27,13 +27,14 @@ const MAX_CELLS: usize = 1 << 28;
 pub(super) enum Layout {
     /// Genes × cells; the counts begin at a column.
     Genes { first_count: usize },
-    /// Cells × genes; the first column is the cell's id, whatever stands here.
+    /// Cells × genes.
     Cells { columns: Vec<Column> },
 }
 
 /// What a column of cells × genes is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Column {
+    Id,
     Gene,
     Text,
 }
@@ -172,9 +173,11 @@ fn genes(table: &Table, rows: Rows, has_symbols: bool, path: &Path) -> Result<Su
 
 fn cells(table: &Table, rows: &Rows, is_text: &[bool], path: &Path) -> Result<Survey> {
     let annotation = Annotation::shipped()?;
-    let mut columns = vec![Column::Text];
+    let n_unnamed = has_ids(table, is_text[0], path)?.into();
+    let mut columns = vec![Column::Id; n_unnamed];
     let (mut genes, mut metadata, mut n_bytes) = (Vec::new(), Vec::new(), 0);
-    for (field, is_text) in table.header().skip(1 - table.first_named()).zip(&is_text[1..]) {
+    let names = table.header().skip(n_unnamed - table.first_named());
+    for (field, is_text) in names.zip(&is_text[n_unnamed..]) {
         let id = name(field, path, HEADER_LINE)?;
         n_bytes += id.len();
         if columns.len() > MAX_GENES || n_bytes > MAX_GENE_BYTES {
@@ -195,6 +198,21 @@ fn cells(table: &Table, rows: &Rows, is_text: &[bool], path: &Path) -> Result<Su
     }
     let delimiter = table.delimiter;
     Ok(Survey { layout: Layout::Cells { columns }, delimiter, genes, n_cells: rows.n, metadata })
+}
+
+/// Whether the first column of cells × genes holds the cells' ids: unless it
+/// holds numbers and has a gene's id or current symbol for a name (`cell` is a
+/// former one), as when a table is written without index.
+fn has_ids(table: &Table, is_text: bool, path: &Path) -> Result<bool> {
+    if is_text || table.is_header_short {
+        return Ok(true);
+    }
+    let first = name(table.header().next().unwrap_or_default(), path, HEADER_LINE)?;
+    let is_symbol = || -> Result<bool> {
+        let found = Annotation::shipped()?.resolve(names::without_assembly(&first));
+        Ok(matches!(found, Resolution::Found(_, Route::Symbol)))
+    };
+    Ok(names::ensembl(&first).is_none() && !is_symbol()?)
 }
 
 fn check_length(path: &Path, what: &str, found: usize, expected: usize) -> Result<()> {
