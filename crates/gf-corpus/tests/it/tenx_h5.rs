@@ -408,7 +408,7 @@ fn declared_sizes_are_not_believed() {
     declared(1 << 30, 1 << 10, &["matrix/gene_names", "fewer than 1048576 chunks"]);
     declared(1 << 25, 1 << 24, &["33554432 rows", "at most 4194304"]);
     declared(1 << 23, 1 << 20, &["8388608 rows", "at most 4194304"]);
-    declared(1 << 24, 1 << 2, &["matrix/gene_names", "fewer than 1048576 chunks"]);
+    declared(1 << 24, 1 << 2, &["matrix/gene_names", "fewer than 4194304 chunks"]);
     declared(1 << 20, 1 << 20, &["matrix/shape: rows against the features", "found 10"]);
 }
 
