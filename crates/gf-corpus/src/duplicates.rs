@@ -1,10 +1,11 @@
 //! Cells that are in the corpus twice, found by their content.
 //!
 //! Two cells whose [`Profile`]s agree in groups that together hold at least
-//! [`MIN_SHARED_GENES`] detected genes and a quarter of the genes of the later
-//! one are the same cell: different cells do not have the same counts of
-//! twenty genes by chance, save among cells with next to nothing in them, and
-//! of those a quarter of the genes is few. The cell that comes first in the
+//! [`MIN_SHARED_GENES`] detected genes and an eighth of the genes of the later
+//! one are the same cell: different cells do not have the same counts in whole
+//! groups of genes by chance, save among cells with next to nothing in them.
+//! Those are compared in fewer groups, so that a group holds enough of theirs.
+//! The cell that comes first in the
 //! corpus stays. Everything is sorted on disk, so memory does not grow with
 //! the corpus (one bit a cell apart).
 
@@ -18,15 +19,22 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     error::Result,
-    profile::{GROUPS, Profile},
+    profile::{Group, Profile},
     shard::{ArrowWriter, Stored, broken, numbers},
     sort::ExternalSort,
 };
 
 /// Detected genes with equal counts that make two cells one.
 pub const MIN_SHARED_GENES: u32 = 20;
+/// The part of a cell's detected genes that must agree: one in so many.
+const MIN_SHARE: u32 = 8;
 /// A group of fewer detected genes says nothing by itself and fills the sort.
 const MIN_GROUP_GENES: u32 = 3;
+/// Cells of at most so many detected genes are compared in coarse groups.
+const SMALL_CELL: u32 = 300;
+/// Cells of at least so many are compared in fine groups. Between the two in
+/// both, for a copy may have lost genes.
+const LARGE_CELL: u32 = 200;
 /// Rows of the table written at a time.
 const CHUNK: usize = 1 << 16;
 
@@ -40,15 +48,21 @@ struct Mark {
     n_genes_of_cell: u32,
 }
 
-/// A group in which a cell agrees with an earlier one.
+/// A group, or groups of one kind, in which a cell agrees with an earlier one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
 #[repr(C)]
 struct Agreement {
     cell: u64,
     earlier: u64,
+    /// [`FINE`] or [`COARSE`], which are not added up: they hold the same genes.
+    kind: u64,
     n_genes: u32,
     n_genes_of_cell: u32,
 }
+
+/// Kinds of groups: the lowest bit of a mark's hash.
+const FINE: u64 = 0;
+const COARSE: u64 = 1;
 
 /// Compares the cells of a corpus, given in their order.
 pub(crate) struct DuplicateSearch {
@@ -66,16 +80,24 @@ impl DuplicateSearch {
         let n_genes_of_cell = profile.n_genes.iter().sum();
         let cell = self.n_cells;
         self.n_cells += 1;
-        if n_genes_of_cell < MIN_SHARED_GENES {
-            return Ok(());
+        let mark = |group: Group, kind: u64| Mark {
+            hash: group.hash & !1 | kind,
+            cell,
+            n_genes: group.n_genes,
+            n_genes_of_cell,
+        };
+        if n_genes_of_cell >= LARGE_CELL {
+            self.push_all(profile.fine().map(|group| mark(group, FINE)))?;
         }
-        for group in 0..GROUPS {
-            let (hash, n_genes) = (profile.hashes[group], profile.n_genes[group]);
-            if n_genes >= MIN_GROUP_GENES {
-                self.marks.push(Mark { hash, cell, n_genes, n_genes_of_cell })?;
-            }
+        if (MIN_SHARED_GENES..=SMALL_CELL).contains(&n_genes_of_cell) {
+            self.push_all(profile.coarse().map(|group| mark(group, COARSE)))?;
         }
         Ok(())
+    }
+
+    fn push_all(&mut self, marks: impl Iterator<Item = Mark>) -> Result<()> {
+        let mut telling = marks.filter(|mark| mark.n_genes >= MIN_GROUP_GENES);
+        telling.try_for_each(|mark| self.marks.push(mark))
     }
 
     /// Hands every later copy and the cell it is a copy of to `found`, ascending.
@@ -86,7 +108,7 @@ impl DuplicateSearch {
         loop {
             let next = agreements.next().transpose()?;
             match (&mut open, next) {
-                (Some(sum), Some(next)) if (sum.cell, sum.earlier) == (next.cell, next.earlier) => {
+                (Some(sum), Some(next)) if sum.is_of_the_same(&next) => {
                     sum.n_genes += next.n_genes;
                     continue;
                 }
@@ -105,8 +127,12 @@ impl DuplicateSearch {
 }
 
 impl Agreement {
+    fn is_of_the_same(&self, next: &Self) -> bool {
+        (self.cell, self.earlier, self.kind) == (next.cell, next.earlier, next.kind)
+    }
+
     fn is_copy(&self) -> bool {
-        self.n_genes >= MIN_SHARED_GENES && 4 * self.n_genes >= self.n_genes_of_cell
+        self.n_genes >= MIN_SHARED_GENES && MIN_SHARE * self.n_genes >= self.n_genes_of_cell
     }
 }
 
@@ -119,7 +145,8 @@ fn agreements(marks: ExternalSort<Mark>) -> Result<ExternalSort<Agreement>> {
         match first {
             Some(Mark { hash, cell: earlier, .. }) if hash == mark.hash => {
                 let Mark { cell, n_genes, n_genes_of_cell, .. } = mark;
-                agreements.push(Agreement { cell, earlier, n_genes, n_genes_of_cell })?;
+                let kind = hash & 1;
+                agreements.push(Agreement { cell, earlier, kind, n_genes, n_genes_of_cell })?;
             }
             _ => first = Some(mark),
         }
@@ -216,6 +243,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::profile::GROUPS;
 
     fn copies(profiles: &[Profile]) -> Vec<(u64, u64)> {
         let mut search = DuplicateSearch::new();
@@ -235,20 +263,36 @@ mod tests {
 
     #[test]
     fn agreeing_groups_must_hold_enough_genes() {
-        let a = [1, 2, 3, 4, 5, 6, 7, 8];
-        let two = [1, 2, 13, 14, 15, 16, 17, 18];
-        let one = [1, 22, 23, 24, 25, 26, 27, 28];
+        // The first groups as in `a`, the others of its own.
+        let like_a = |n: usize, own: u64| -> [u64; GROUPS] {
+            std::array::from_fn(|group| group as u64 * 1_000 + if group < n { 2 } else { own })
+        };
+        let (a, four, three, two) = (like_a(GROUPS, 2), like_a(4, 4), like_a(3, 6), like_a(2, 8));
         let check = |hashes: &[[u64; GROUPS]], n_genes, expected: &[(u64, u64)]| {
             let profiles: Vec<Profile> = hashes.iter().map(|&h| profile(h, n_genes)).collect();
             assert_eq!(copies(&profiles), expected, "{n_genes} genes a group");
         };
         check(&[a, a, a], 100, &[(1, 0), (2, 0)]);
-        check(&[a, two], 10, &[(1, 0)]);
-        check(&[a, two], 9, &[]);
-        check(&[a, one], 100, &[]);
-        check(&[a, a], 3, &[(1, 0)]);
-        check(&[a, a], 2, &[]);
+        check(&[a, four], 10, &[(1, 0)]);
+        check(&[a, three], 10, &[]);
+        check(&[a, two], 100, &[]);
+        check(&[a, four], 5, &[]);
+        // Between the bounds of large and small cells both kinds are looked at.
+        check(&[a, four], 8, &[(1, 0)]);
+        check(&[a, a], 1, &[(1, 0)]);
+        check(&[a, a], 0, &[]);
         check(&[], 100, &[]);
+    }
+
+    /// A copy keeps being found as genes go astray, and no group counts twice.
+    #[test]
+    fn coarse_groups_are_sums_of_the_fine() {
+        let profile =
+            Profile { hashes: std::array::from_fn(|group| 1 << group), ..profile([0; GROUPS], 3) };
+        let coarse: Vec<Group> = profile.coarse().collect();
+        assert!(coarse.iter().all(|group| group.n_genes == 12));
+        assert_eq!(coarse[1].hash, 1 << 1 | 1 << 9 | 1 << 17 | 1 << 25);
+        assert_eq!(coarse.iter().map(|group| group.hash).sum::<u64>(), (1 << 32) - 1);
     }
 
     #[test]

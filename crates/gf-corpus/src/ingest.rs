@@ -58,6 +58,9 @@ pub struct IngestOptions {
     pub droplets: Option<CellRanger22>,
     /// Leave copies of cells in the corpus; they are reported all the same.
     pub keep_copies: bool,
+    /// Read also what several databases offer under one DOI; copies of cells are
+    /// then found by their content alone.
+    pub every_offer: bool,
     /// Keep the studies of the corpus that is there, and add to them.
     pub append: bool,
 }
@@ -94,7 +97,11 @@ pub fn ingest(
     options: &IngestOptions,
     progress: &mut StudyProgress,
 ) -> Result<Ledger> {
-    let CrossReference { kept: studies, superseded } = catalogue.clone().cross_reference();
+    let CrossReference { kept: studies, superseded } = if options.every_offer {
+        CrossReference { kept: catalogue.studies.clone(), superseded: Vec::new() }
+    } else {
+        catalogue.clone().cross_reference()
+    };
     if studies.is_empty() {
         return Err(Error::NoInput);
     }

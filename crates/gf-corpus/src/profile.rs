@@ -20,9 +20,11 @@ use crate::{
     shard::{ArrowReader, ArrowWriter, Stored, numbers},
 };
 
-/// Groups of genes. With eight, a copy that lost ten of its genes agrees in two
-/// groups on average, and a corpus of 10^8 cells sorts 8 × 10^8 records.
-pub(crate) const GROUPS: usize = 8;
+/// Groups of genes. With 32, a copy of which forty genes went astray agrees in
+/// nine groups on average, and a corpus of 10^8 cells sorts 3 × 10^9 marks.
+pub(crate) const GROUPS: usize = 32;
+/// Groups for small cells, each made of [`GROUPS`] / 8 of the others.
+pub(crate) const COARSE_GROUPS: usize = 8;
 /// Columns before the hashes.
 const N_FIXED: usize = 2;
 const N_COLUMNS: usize = N_FIXED + 2 * GROUPS;
@@ -42,6 +44,33 @@ pub(crate) struct Profile {
 impl Profile {
     fn empty(id: u64, counts: u64) -> Self {
         Self { id, hashes: [0; GROUPS], n_genes: [0; GROUPS], counts }
+    }
+}
+
+/// One group of a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) hash: u64,
+    /// Detected genes in it.
+    pub(crate) n_genes: u32,
+}
+
+impl Profile {
+    /// The groups.
+    pub(crate) fn fine(&self) -> impl Iterator<Item = Group> {
+        let groups = self.hashes.iter().zip(self.n_genes);
+        groups.map(|(&hash, n_genes)| Group { hash, n_genes })
+    }
+
+    /// The same in fewer and larger groups: as hashes are sums, so are these.
+    pub(crate) fn coarse(&self) -> impl Iterator<Item = Group> {
+        (0..COARSE_GROUPS).map(|first| {
+            let parts = self.fine().skip(first).step_by(COARSE_GROUPS);
+            parts.fold(Group { hash: 0, n_genes: 0 }, |sum, part| Group {
+                hash: sum.hash.wrapping_add(part.hash),
+                n_genes: sum.n_genes + part.n_genes,
+            })
+        })
     }
 }
 

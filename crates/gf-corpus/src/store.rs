@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub(crate) const FORMAT: &str = "gf-corpus";
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const PRODUCED_BY: &str =
     concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));

@@ -50,6 +50,10 @@ pub struct IngestArgs {
     /// Leave copies of cells in the corpus; they are reported all the same.
     #[arg(long)]
     keep_copies: bool,
+    /// Read every study of the catalogue, also those that another database offers under
+    /// the same DOI, and tell copies by the cells' content alone.
+    #[arg(long)]
+    every_offer: bool,
 }
 
 /// Optional limits on cells.
@@ -110,6 +114,7 @@ impl IngestArgs {
                 .call_cells
                 .map(|expected_cells| CellRanger22 { expected_cells, ..CellRanger22::default() }),
             keep_copies: self.keep_copies,
+            every_offer: self.every_offer,
             append: self.append,
         })
     }

@@ -64,6 +64,26 @@ fn a_disguised_copy_is_found_cell_by_cell() {
     }
 }
 
+/// Copies found of those there are, where the two files name genes by id and by
+/// symbol, or one lost its rare genes.
+#[track_caller]
+fn found(files: [&str; 2], expected: u64) {
+    let [Some(first), Some(second)] = files.map(shared) else { return };
+    let (_folder, _, ledger) = lenient(&[first, second], None).unwrap();
+    let found: u64 = ledger.overlaps.iter().map(|overlap| overlap.cells).sum();
+    assert_eq!(found, expected, "{files:?}");
+}
+
+#[test]
+fn copies_under_other_names_of_genes() {
+    let scenic = "data/14_scenic_loom_mex";
+    let ids = format!("{scenic}/filtered_gene_bc_matrices");
+    found([&ids, &format!("{scenic}/expr_mat.loom")], 100);
+    let pbmc = "data/02_pbmc3k_hg19/pbmc3k_f";
+    let all = format!("{pbmc}iltered_gene_bc_matrices_h5.h5");
+    found([&all, &format!("{pbmc}irst500_raw.h5ad")], 500);
+}
+
 #[test]
 fn different_cells_are_never_copies() {
     // Chromosome 21 alone, 37 counts a cell: the hardest there is.
@@ -143,6 +163,11 @@ fn a_study_of_two_databases_enters_once_and_its_copies_elsewhere_not_at_all() {
         tallies,
         [tally("CELLxGENE", 0, 1, 0), tally("GEO", 1, 0, 559), tally("Zenodo", 1, 0, 0)]
     );
+    let options = IngestOptions { every_offer: true, ..IngestOptions::default() };
+    let ledger = ingest(&catalogue, &out, &options, &mut next_study).unwrap();
+    balanced(&ledger);
+    assert_eq!(kept_and_copies(&ledger), [(559, 0), (0, 559), (0, 559)]);
+    assert!(ledger.superseded.is_empty());
 }
 
 #[test]
