@@ -56,6 +56,8 @@ pub struct Common {
 pub enum Command {
     /// Read count files into a corpus: one identity per gene, every count accounted for.
     Ingest(commands::ingest::IngestArgs),
+    /// Write the cells of a corpus as one .h5ad file for scanpy.
+    Export(commands::export::ExportArgs),
     /// Compute each gene's non-zero median over a corpus.
     Medians(commands::medians::MediansArgs),
     /// Encode the cells of a corpus as ranked gene tokens.

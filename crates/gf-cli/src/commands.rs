@@ -1,6 +1,7 @@
 //! One file per command: its arguments, the call, what is printed.
 
 pub mod embed;
+pub mod export;
 pub mod ingest;
 pub mod medians;
 pub mod perturb;
@@ -27,6 +28,7 @@ const DEFAULT_SEED: u64 = 42;
 pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
     match &cli.command {
         Command::Ingest(args) => ingest::run(args, shell),
+        Command::Export(args) => export::run(args, shell),
         Command::Medians(args) => medians::run(args, shell),
         Command::Tokenize(args) => tokenize::run(args, shell),
         Command::Pretrain(args) => pretrain::run(args, &cli.common, shell),

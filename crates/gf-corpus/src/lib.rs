@@ -64,6 +64,8 @@ mod store;
 mod ingest;
 mod commit;
 mod corpus;
+mod h5ad_writer;
+mod export;
 mod medians;
 mod tensor;
 mod error;
@@ -79,8 +81,10 @@ pub use droplets::{
 };
 pub use duplicates::MIN_SHARED_GENES;
 pub use error::{Error, Result};
+pub use export::{ExportReport, export_h5ad};
 pub use gene::{Biotype, Gene, GeneId};
 pub use gene_map::{GeneMap, GivenMap};
+pub use h5ad_writer::{H5adWriter, MAX_OBS_COLUMNS, ObsColumn, ObsValues};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{
     CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,

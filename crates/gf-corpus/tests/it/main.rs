@@ -10,6 +10,7 @@ mod duplicates;
 mod delimited;
 mod golden;
 mod h5ad;
+mod h5ad_writer;
 mod hostile;
 mod laws;
 mod loom;
