@@ -92,6 +92,25 @@ impl CountMatrix {
         Ok(())
     }
 
+    /// Adds a cell given as genes and as many counts, like
+    /// [`push_row`](Self::push_row); quick where the genes ascend.
+    ///
+    /// # Errors
+    /// [`Error::Counts`] for a gene out of range or a sum above `u32::MAX`.
+    pub(crate) fn push_slices(&mut self, genes: &[u32], counts: &[u32]) -> Result<()> {
+        let is_finished = genes.is_sorted_by(|a, b| a < b)
+            && genes.last().is_none_or(|&gene| (gene as usize) < self.n_genes)
+            && !counts.contains(&0);
+        if !is_finished {
+            let entries = genes.iter().copied().zip(counts.iter().copied());
+            return self.push_row(entries.collect());
+        }
+        self.indices.extend_from_slice(genes);
+        self.values.extend_from_slice(counts);
+        self.indptr.push(self.indices.len());
+        Ok(())
+    }
+
     /// Adds sorted entries of which several may be of one gene.
     fn push_sums(&mut self, entries: &[(u32, u32)]) -> Result<()> {
         for run in entries.chunk_by(|a, b| a.0 == b.0) {

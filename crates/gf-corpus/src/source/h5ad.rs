@@ -30,6 +30,7 @@ mod compound;
 mod frame;
 mod matrix;
 mod compressed;
+mod buckets;
 mod ahead;
 
 /// Most gene rows of a file (the largest annotations have 80,000).

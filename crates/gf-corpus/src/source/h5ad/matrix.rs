@@ -1,8 +1,8 @@
 //! The count matrix of an `.h5ad` file: CSR, CSC or dense, any number type.
 //!
 //! CSR and dense matrices are read block by block. CSC is stored gene by
-//! gene, so it is turned once through a sort in bounded memory (12 bytes a
-//! stored value on disk).
+//! gene, so it is turned once through buckets of cells in bounded memory (12
+//! bytes a stored value on disk).
 
 use std::ops::Range;
 
@@ -10,17 +10,17 @@ use super::{
     super::{
         SourceGene,
         hdf5::{Data, H5},
-        turned::{Entry, Turned},
+        turned::Entry,
         values::Values,
     },
     ahead::Ahead,
+    buckets::{Buckets, Census, MAX_BUCKET},
     compressed::{Compressed, MAX_VALUES},
     table::Table,
 };
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
-    sort::ExternalSort,
 };
 
 /// Stored values looked at to tell raw counts from other numbers.
@@ -46,7 +46,7 @@ pub(super) struct Matrix {
 
 enum Store {
     Csr { stored: Compressed, ahead: Ahead },
-    Csc { stored: Compressed, turned: Option<Turned> },
+    Csc { stored: Compressed, turned: Option<Buckets> },
     Dense { data: Data, ahead: Ahead },
 }
 
@@ -117,7 +117,11 @@ impl Matrix {
                 let from = stored.offset(start)?;
                 for cell in start..end {
                     if stored.offset(cell + 1)? - from > MAX_VALUES {
-                        return if cell > start { Ok(cell) } else { Err(too_full(stored, cell)) };
+                        return if cell > start {
+                            Ok(cell)
+                        } else {
+                            Err(too_full(stored, cell, MAX_VALUES as u64))
+                        };
                     }
                 }
                 Ok(end)
@@ -139,10 +143,11 @@ impl Matrix {
             Store::Csc { stored, turned } => {
                 let turned = match turned {
                     Some(turned) => turned,
-                    None => turned.insert(turn(stored, &refusal)?),
+                    None => turned.insert(turn(stored, self.n_cells, &refusal)?),
                 };
                 for cell in start..end {
-                    counts.push_row(turned.row(cell as u32)?)?;
+                    let (genes, values) = turned.row(cell)?;
+                    counts.push_slices(genes, values)?;
                 }
             }
         }
@@ -172,8 +177,7 @@ fn read_csr(
     let (genes, values) = ahead.values(from..to, chunk, stored.n_values(), load)?;
     for span in offsets.windows(2) {
         let span = span[0] - from..span[1] - from;
-        let row = genes[span.clone()].iter().copied().zip(values[span].iter().copied());
-        counts.push_row(row.collect())?;
+        counts.push_slices(&genes[span.clone()], &values[span])?;
     }
     Ok(())
 }
@@ -209,14 +213,19 @@ fn read_dense_block(
     Ok(())
 }
 
-/// Turns a gene-by-gene matrix into cells, in bounded memory.
-fn turn(stored: &mut Compressed, refusal: &Refusal) -> Result<Turned> {
+/// Deals a gene-by-gene matrix into buckets of cells, in bounded memory.
+fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Buckets> {
     let n_values = stored.n_values();
-    let mut entries = ExternalSort::new();
-    let (mut gene, mut end) = (0, stored.offset(0)?);
     let piece = chunk_rows(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
-    for from in (0..n_values).step_by(piece) {
-        let (cells, counts) = stored.read(from, piece.min(n_values - from))?;
+    let pieces = (0..n_values).step_by(piece).map(|from| (from, piece.min(n_values - from)));
+    let mut census = Census::new(n_cells);
+    for (from, n) in pieces.clone() {
+        census.add(&stored.read_indices(from, n)?);
+    }
+    let mut buckets = census.buckets().map_err(|cell| too_full(stored, cell, MAX_BUCKET))?;
+    let (mut gene, mut end) = (0, stored.offset(0)?);
+    for (from, n) in pieces {
+        let (cells, counts) = stored.read(from, n)?;
         let counts = match counts {
             Ok(counts) => counts,
             Err((at, found)) => {
@@ -229,10 +238,10 @@ fn turn(stored: &mut Compressed, refusal: &Refusal) -> Result<Turned> {
                 gene += 1;
                 end = stored.offset(gene)?;
             }
-            entries.push(Entry { cell, row: gene as u32 - 1, count })?;
+            buckets.push(Entry { cell, row: gene as u32 - 1, count })?;
         }
     }
-    Turned::new(entries)
+    Ok(buckets)
 }
 
 /// What it takes to say which value is no count.
@@ -253,10 +262,8 @@ impl Refusal<'_> {
     }
 }
 
-fn too_full(stored: &Compressed, cell: usize) -> Error {
-    stored
-        .data
-        .encoding(&format!("at most {MAX_VALUES} values of a cell, and cell {cell} has more"))
+fn too_full(stored: &Compressed, cell: usize, most: u64) -> Error {
+    stored.data.encoding(&format!("at most {most} values of a cell, and cell {cell} has more"))
 }
 
 fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {
