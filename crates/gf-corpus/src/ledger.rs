@@ -84,7 +84,9 @@ pub struct FileLedger {
     pub counts_in_dropped_cells: u64,
     /// Rows that are no genes, by feature type; they are in no other number.
     pub other_features: BTreeMap<String, OtherFeatures>,
-    /// Metadata columns left out because of the way they are stored.
+    /// Metadata that was left out, as [`CountSource::unread_columns`] has it.
+    ///
+    /// [`CountSource::unread_columns`]: crate::CountSource::unread_columns
     pub unread_columns: Vec<String>,
     /// Whether its cells are called `NAME:id`, because an earlier study has one
     /// of their ids.

@@ -87,11 +87,17 @@ pub trait CountSource: Send {
     /// Names of its per-cell metadata columns.
     fn columns(&self) -> &[String];
 
-    /// Metadata columns left out because of the way they are stored.
-    fn unread_columns(&self) -> &[String];
+    /// Metadata that is left out: columns stored in a way that is not read,
+    /// and of a `.loom` file the `row_attrs/NAME` that no gene is named by.
+    fn unread_columns(&self) -> &[String] {
+        &[]
+    }
 
     /// Rows that are no genes, by feature type.
-    fn other_features(&self) -> &BTreeMap<String, OtherFeatures>;
+    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
+        static NONE: BTreeMap<String, OtherFeatures> = BTreeMap::new();
+        &NONE
+    }
 
     /// The next cells, at most `max_cells` of them; `None` after the last.
     ///

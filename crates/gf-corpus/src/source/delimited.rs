@@ -12,13 +12,10 @@
 //! The lines are taken apart here and not by the csv crate, whose records
 //! grow without bound: a file is not to be trusted with that.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{
-    CountSource, OtherFeatures, SourceBlock, SourceGene,
+    CountSource, SourceBlock, SourceGene,
     text::count,
     turned::{Entry, Turned},
 };
@@ -53,7 +50,6 @@ pub(super) fn is_table(path: &Path) -> bool {
 pub(super) struct DelimitedSource {
     path: PathBuf,
     survey: Survey,
-    other: BTreeMap<String, OtherFeatures>,
     /// From the first block on.
     body: Option<Body>,
     next_cell: usize,
@@ -68,7 +64,7 @@ enum Body {
 impl DelimitedSource {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let (path, survey) = (path.to_owned(), Survey::of(path)?);
-        Ok(Self { path, survey, other: BTreeMap::new(), body: None, next_cell: 0 })
+        Ok(Self { path, survey, body: None, next_cell: 0 })
     }
 
     fn open_body(&self) -> Result<Body> {
@@ -215,14 +211,6 @@ impl CountSource for DelimitedSource {
 
     fn columns(&self) -> &[String] {
         &self.survey.metadata
-    }
-
-    fn unread_columns(&self) -> &[String] {
-        &[]
-    }
-
-    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
-        &self.other
     }
 
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {

@@ -45,8 +45,9 @@ pub(super) fn gene_rows<C: GeneColumn>(
     index: &[String],
     columns: &[(String, C)],
 ) -> Vec<SourceGene> {
-    let id = id_column(index, columns);
-    let symbol = SYMBOL_COLUMNS.into_iter().find_map(|name| column(columns, name));
+    let Roles { id, symbol } = Roles::of(index, columns);
+    let column = |place: Option<usize>| place.map(|place| &columns[place].1);
+    let (id, symbol) = (column(id), column(symbol));
     let row = |gene: usize| {
         let index = index[gene].clone();
         let named = symbol.and_then(|column| column.get(gene));
@@ -61,24 +62,46 @@ pub(super) fn gene_rows<C: GeneColumn>(
     (0..index.len()).map(row).collect()
 }
 
-/// The column that holds more Ensembl ids than the index and any other column.
-fn id_column<'a, C: GeneColumn>(index: &[String], columns: &'a [(String, C)]) -> Option<&'a C> {
+/// The places of the columns that name genes.
+pub(super) struct Roles {
+    /// The column that holds more Ensembl ids than the index and any other.
+    pub(super) id: Option<usize>,
+    /// The column of symbols.
+    pub(super) symbol: Option<usize>,
+}
+
+impl Roles {
+    pub(super) fn of<C: GeneColumn>(index: &[String], columns: &[(String, C)]) -> Self {
+        let symbol = SYMBOL_COLUMNS.into_iter().find_map(|name| place(columns, name));
+        Self { id: id_column(index, columns), symbol }
+    }
+
+    /// Whether the index itself names genes.
+    pub(super) fn use_index(&self) -> bool {
+        self.id.is_none() || self.symbol.is_none()
+    }
+}
+
+fn id_column<C: GeneColumn>(index: &[String], columns: &[(String, C)]) -> Option<usize> {
     let in_index = index.iter().filter(|id| looks_ensembl(id)).count();
-    let preferred = ID_COLUMNS.into_iter().filter_map(|name| column(columns, name));
-    let all = preferred.chain(columns.iter().map(|(_, column)| column));
+    let preferred = ID_COLUMNS.into_iter().filter_map(|name| place(columns, name));
     let mut best = (in_index, None);
-    for column in all.filter(|column| column.is_text()) {
+    for place in preferred.chain(0..columns.len()) {
+        let column = &columns[place].1;
+        if !column.is_text() {
+            continue;
+        }
         let rows = 0..index.len();
         let ids = rows.filter(|&i| column.get(i).is_some_and(|id| looks_ensembl(&id))).count();
         if ids > best.0 {
-            best = (ids, Some(column));
+            best = (ids, Some(place));
         }
     }
     best.1
 }
 
-fn column<'a, C>(columns: &'a [(String, C)], name: &str) -> Option<&'a C> {
-    columns.iter().find(|(n, _)| n == name).map(|(_, column)| column)
+fn place<C>(columns: &[(String, C)], name: &str) -> Option<usize> {
+    columns.iter().position(|(n, _)| n == name)
 }
 
 /// A human gene id, or one of another species (which the mapping refuses).

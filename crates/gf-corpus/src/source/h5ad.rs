@@ -5,10 +5,7 @@
 //! `layers/counts`, unless a layer is named. The gene ids are the index or
 //! the column of var in which most values are Ensembl ids.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use self::{
     column::Column,
@@ -17,7 +14,7 @@ use self::{
     table::Table,
 };
 use super::{
-    CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
+    CountSource, SourceBlock, SourceGene, SourceOptions,
     gene_columns::{GeneColumn, gene_rows},
     hdf5::H5,
 };
@@ -47,7 +44,6 @@ pub(super) struct H5adSource {
     cells: Table,
     columns: Vec<String>,
     matrix: Matrix,
-    other: BTreeMap<String, OtherFeatures>,
     next_cell: usize,
 }
 
@@ -61,7 +57,7 @@ impl H5adSource {
         };
         let columns = cells.columns.iter().map(|(name, _)| name.clone()).collect();
         let path = path.to_owned();
-        Ok(Self { path, genes, cells, columns, matrix, other: BTreeMap::new(), next_cell: 0 })
+        Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
 }
 
@@ -88,10 +84,6 @@ impl CountSource for H5adSource {
 
     fn unread_columns(&self) -> &[String] {
         &self.cells.unread
-    }
-
-    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
-        &self.other
     }
 
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {

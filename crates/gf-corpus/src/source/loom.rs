@@ -6,19 +6,21 @@
 //! every window they reach into.)
 //!
 //! Gene ids are the row attribute with most Ensembl ids, usually `Accession`,
-//! else `Gene`. Cell ids are the column attribute `CellID` or one of its
-//! usual other names; in a file without any, cells are named `cell-1`,
-//! `cell-2` and so on. The other column attributes are metadata; those that
-//! are tables rather than vectors are listed as unread.
+//! else `Gene`; where no row attribute is of strings, one of whole numbers that
+//! are all different (NCBI ids). Cell ids are the column attribute `CellID` or
+//! one of its usual other names; in a file without any, cells are named
+//! `cell-1`, `cell-2` and so on. The other column attributes are metadata.
+//! Those that cannot be read, and row attributes that no gene is named by, are
+//! listed as unread.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
     path::{Path, PathBuf},
 };
 
 use super::{
-    CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
-    gene_columns::{ID_COLUMNS, SYMBOL_COLUMNS, gene_rows},
+    CountSource, SourceBlock, SourceGene, SourceOptions,
+    gene_columns::{ID_COLUMNS, Roles, SYMBOL_COLUMNS, gene_rows},
     hdf5::{Data, H5},
     texts::{Texts, Vector},
     values::Values,
@@ -59,7 +61,6 @@ pub(super) struct LoomSource {
     matrix: Data,
     genes: Vec<SourceGene>,
     cells: Cells,
-    other: BTreeMap<String, OtherFeatures>,
     window: Window,
     next_cell: usize,
 }
@@ -93,15 +94,16 @@ impl LoomSource {
             _ => return Err(matrix.encoding(&format!("at most {MAX_GENES} genes × 2^32 cells"))),
         };
         let mut texts = Texts::open(&h5)?;
-        let genes = read_genes(&h5, &mut texts, n_genes)?;
-        let cells = Cells::open(&h5, texts, n_cells)?;
+        let (genes, unused) = read_genes(&h5, &mut texts, n_genes)?;
+        let mut cells = Cells::open(&h5, texts, n_cells)?;
+        cells.unread.extend(unused);
         Ok(Self {
             path: path.to_owned(),
             layer,
             matrix,
             genes,
             cells,
-            other: BTreeMap::new(),
+
             window: Window::default(),
             next_cell: 0,
         })
@@ -180,10 +182,6 @@ impl CountSource for LoomSource {
         &self.cells.unread
     }
 
-    fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
-        &self.other
-    }
-
     fn next_block(&mut self, max_cells: usize) -> Result<Option<SourceBlock>> {
         let start = self.next_cell;
         let end = self.cells.n.min(start.saturating_add(max_cells.max(1)));
@@ -202,11 +200,11 @@ impl CountSource for LoomSource {
 }
 
 impl Cells {
-    fn open(h5: &H5, texts: Texts, n: usize) -> Result<Self> {
+    fn open(h5: &H5, mut texts: Texts, n: usize) -> Result<Self> {
         let (mut names, mut vectors, mut unread) = (Vec::new(), Vec::new(), Vec::new());
         for name in h5.children("col_attrs") {
             let object = format!("col_attrs/{name}");
-            match Vector::open(h5, &object) {
+            match Vector::open(h5, &object).filter(|vector| texts.can_read(vector)) {
                 Some(vector) => {
                     h5.agree(
                         &format!("{object} against the cells of the matrix"),
@@ -256,21 +254,80 @@ fn find_layer(h5: &H5, layer: Option<&str>) -> Result<String> {
     Err(Error::MissingLayer { path: h5.path().to_owned(), layer: object, present })
 }
 
-/// The gene rows the row attributes describe.
-fn read_genes(h5: &H5, texts: &mut Texts, n_genes: usize) -> Result<Vec<SourceGene>> {
-    let mut columns = Vec::new();
+/// A row attribute and its values.
+type Attribute = (String, Vec<String>);
+
+/// The gene rows the row attributes describe, and the attributes not used.
+fn read_genes(
+    h5: &H5,
+    texts: &mut Texts,
+    n_genes: usize,
+) -> Result<(Vec<SourceGene>, Vec<String>)> {
+    let (mut words, mut numbers, mut unused) = (Vec::new(), Vec::new(), Vec::new());
     for name in h5.children("row_attrs") {
         let object = format!("row_attrs/{name}");
-        let Some(vector) = Vector::open(h5, &object).filter(Vector::is_text) else { continue };
-        h5.agree(&format!("{object} against the genes of the matrix"), vector.len(), n_genes)?;
-        columns.push((name, texts.words(&vector, 0, n_genes)?));
+        match Vector::open(h5, &object).filter(|vector| texts.can_read(vector)) {
+            Some(vector) if vector.is_text() || vector.is_whole() => {
+                h5.agree(
+                    &format!("{object} against the genes of the matrix"),
+                    vector.len(),
+                    n_genes,
+                )?;
+                let list = if vector.is_text() { &mut words } else { &mut numbers };
+                list.push((name, vector));
+            }
+            _ => unused.push(name),
+        }
     }
+    let named = if words.is_empty() {
+        numbered(texts, numbers, n_genes, &mut unused)?
+    } else {
+        unused.extend(numbers.into_iter().map(|(name, _)| name));
+        let read = |(name, vector): (String, Vector)| Ok((name, texts.words(&vector, 0, n_genes)?));
+        words.into_iter().map(read).collect::<Result<_>>()?
+    };
+    let genes = named_genes(h5, named, &mut unused)?;
+    unused.sort();
+    Ok((genes, unused.into_iter().map(|name| format!("row_attrs/{name}")).collect()))
+}
+
+/// The first vector of whole numbers that differ from gene to gene. Whether
+/// they are ids, the mapping judges.
+fn numbered(
+    texts: &mut Texts,
+    vectors: Vec<(String, Vector)>,
+    n_genes: usize,
+    unused: &mut Vec<String>,
+) -> Result<Vec<Attribute>> {
+    let mut found = Vec::new();
+    for (name, vector) in vectors {
+        let ids = texts.words(&vector, 0, n_genes)?;
+        if found.is_empty() && ids.iter().collect::<HashSet<_>>().len() == ids.len() {
+            found.push((name, ids));
+        } else {
+            unused.push(name);
+        }
+    }
+    Ok(found)
+}
+
+fn named_genes(
+    h5: &H5,
+    mut columns: Vec<Attribute>,
+    unused: &mut Vec<String>,
+) -> Result<Vec<SourceGene>> {
     let mut usual = GENE_NAMES.iter().chain(&SYMBOL_COLUMNS).chain(&ID_COLUMNS);
     let place = usual.find_map(|usual| columns.iter().position(|(name, _)| name == usual));
     if columns.is_empty() {
-        return Err(h5.encoding("row_attrs", "no vector of strings", "Accession or Gene"));
+        let expected = "Accession or Gene, of strings or of different numbers";
+        return Err(h5.encoding("row_attrs", "no vector of strings", expected));
     }
-    let (_, index) = columns.remove(place.unwrap_or(0));
+    let (name, index) = columns.remove(place.unwrap_or(0));
+    let roles = Roles::of(&index, &columns);
+    unused.extend((!roles.use_index()).then_some(name));
+    let is_used = |place| [roles.id, roles.symbol].contains(&Some(place));
+    let others = columns.iter().enumerate().filter(|&(place, _)| !is_used(place));
+    unused.extend(others.map(|(_, (name, _))| name.clone()));
     Ok(gene_rows(&index, &columns))
 }
 

@@ -288,10 +288,6 @@ impl CountSource for MexSource {
         &[]
     }
 
-    fn unread_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
         &self.other
     }

@@ -133,10 +133,6 @@ impl CountSource for TenxSource {
         &[]
     }
 
-    fn unread_columns(&self) -> &[String] {
-        &[]
-    }
-
     fn other_features(&self) -> &BTreeMap<String, OtherFeatures> {
         &self.other
     }

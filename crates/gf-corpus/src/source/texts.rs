@@ -27,6 +27,8 @@ use crate::error::{Error, Result};
 
 /// Longest string that is read, in bytes.
 const MAX_TEXT: usize = 1 << 12;
+/// Elements at the beginning and the end that tell whether a vector can be read.
+const TRIED: usize = 64;
 /// Elements read at a time.
 const WINDOW: usize = 1 << 12;
 /// Largest heap that is read; HDF5 writes them of 4 KiB.
@@ -87,6 +89,11 @@ impl Vector {
     /// Whether its values are words rather than numbers.
     pub(super) fn is_text(&self) -> bool {
         matches!(self.kind, Kind::Fixed { .. } | Kind::Heap)
+    }
+
+    /// Whether its values are whole numbers.
+    pub(super) fn is_whole(&self) -> bool {
+        matches!(self.kind, Kind::Integer { .. })
     }
 }
 
@@ -150,6 +157,12 @@ impl Texts {
             return Ok(all);
         }
         Err(error(&self.path, &vector.object, "fewer elements than declared"))
+    }
+
+    /// Whether the first and the last elements of a vector can be read.
+    pub(super) fn can_read(&mut self, vector: &Vector) -> bool {
+        let n = TRIED.min(vector.len);
+        [0, vector.len - n].into_iter().all(|from| self.read(vector, from, from + n).is_ok())
     }
 
     /// The elements from `start` to before `end`, a missing one as empty.

@@ -45,7 +45,9 @@ impl<T: H5Type> Loom<T> {
         self.matrix(&root, "matrix");
         self.matrix(&root.group("layers").unwrap(), "spliced");
         let genes: Vec<&str> = self.genes.iter().map(String::as_str).collect();
-        root.group("row_attrs").unwrap().write_vlen_strings("Gene", &genes).unwrap();
+        if !genes.is_empty() {
+            root.group("row_attrs").unwrap().write_vlen_strings("Gene", &genes).unwrap();
+        }
         if let Some(cells) = &self.cells {
             fixed(&file, "col_attrs", "CellID", cells);
             vector(&file, "col_attrs/n", &vec![7i32; cells.len()]);
@@ -170,6 +172,74 @@ fn metadata_of_every_type() {
         check("f32", [Some("0.1"), None]);
         check("f64", [Some("0.1"), None]);
     });
+}
+
+/// The file of [`Loom::new`] after `change`, read; what was left unread of it.
+#[track_caller]
+fn unread(change: impl FnOnce(&H5File), words: &[&str]) {
+    in_folder(|path| {
+        let path = Loom::new(u16::from).write(path);
+        let file = H5File::open_rw(&path).unwrap();
+        change(&file);
+        file.close().unwrap();
+        let (_folder, corpus, ledger) = lenient(&[path], None).unwrap();
+        assert_eq!(ledger.files[0].unread_columns, words);
+        assert_eq!(triplets(&corpus), expected(|cell| format!("CELL{cell}")));
+    });
+}
+
+#[test]
+fn attributes_that_name_nothing_are_reported() {
+    unread(|_| (), &[]);
+    unread(|file| vector(file, "row_attrs/Selected", &[1i32; 10]), &["row_attrs/Selected"]);
+    unread(|file| vector(file, "row_attrs/Score", &[0.5f64; 10]), &["row_attrs/Score"]);
+    let chromosome = |file: &H5File| {
+        fixed(file, "row_attrs", "Chromosome", &["7"; 10].map(str::to_owned));
+    };
+    unread(chromosome, &["row_attrs/Chromosome"]);
+    let tables = |file: &H5File| {
+        for name in ["col_attrs", "row_attrs"] {
+            let group = file.root_group().group(name).unwrap();
+            group.new_dataset::<f64>().shape([10, 2]).create("table").unwrap();
+            group.create_group("folder").unwrap();
+        }
+    };
+    unread(tables, &["folder", "table", "row_attrs/folder", "row_attrs/table"]);
+    // An id beside the symbols: both name the gene.
+    let with_ids = |file: &H5File| {
+        let ids = SYMBOLS.map(ensembl);
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let group = file.root_group().group("row_attrs").unwrap();
+        group.write_vlen_strings("Accession", &ids).unwrap();
+    };
+    unread(with_ids, &[]);
+}
+
+#[test]
+fn genes_named_by_ncbi_numbers_alone() {
+    // NCBI's ids of SYMBOLS.
+    const NCBI: [i64; 10] = [60, 2597, 915, 916, 931, 4818, 4069, 929, 925, 920];
+    let alone = |numbers: &[i64]| {
+        in_folder(|path| {
+            let path = Loom { genes: Vec::new(), ..Loom::new(u16::from) }.write(path);
+            let file = H5File::open_rw(&path).unwrap();
+            vector(&file, "row_attrs/Entrez", numbers);
+            vector(&file, "row_attrs/Flag", &[1i32; 10]);
+            file.close().unwrap();
+            lenient(&[path], None).map(|(_folder, corpus, ledger)| {
+                assert_eq!(ledger.files[0].unread_columns, ["row_attrs/Flag"]);
+                triplets(&corpus)
+            })
+        })
+    };
+    assert_eq!(alone(&NCBI).unwrap(), expected(|cell| format!("CELL{cell}")));
+    // Numbers that repeat are no ids, and running ones count the rows.
+    let check = |numbers: &[i64], word: &str| {
+        let message = alone(numbers).unwrap_err().to_string();
+        assert!(message.contains(word), "{message}");
+    };
+    check(&[60; 10], "row_attrs: found no vector of strings");
+    check(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "none of 10 gene rows");
 }
 
 #[test]
