@@ -34,9 +34,6 @@ pub(super) fn check(
     if !metadata.ipc_schema.is_little_endian {
         return Err(broken(path, "found big-endian numbers, expected little-endian".to_owned()));
     }
-    if metadata.dictionaries.as_ref().is_some_and(|blocks| !blocks.is_empty()) {
-        return Err(broken(path, "found a dictionary, expected plain columns".to_owned()));
-    }
     let n_bytes = file.get_ref().metadata().map_err(Error::io(path))?.len();
     for (place, block) in metadata.blocks.iter().enumerate() {
         let Some(header) = Span::of(block, n_bytes) else {
