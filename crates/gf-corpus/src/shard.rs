@@ -30,6 +30,8 @@ use crate::{
     error::{Error, Result},
 };
 
+mod trusted;
+
 /// Columns of a shard before those of the metadata.
 const FIXED_COLUMNS: [&str; 4] = ["cell_id", "total", "gene", "count"];
 
@@ -82,6 +84,7 @@ impl Stored {
         }
         let mut file = BufReader::new(File::open(&path).map_err(Error::io(&path))?);
         let metadata = read_file_metadata(&mut file).map_err(|e| broken(&path, e.to_string()))?;
+        trusted::check(&path, &mut file, &metadata)?;
         Ok(ArrowReader { path, chunks: FileReader::new(file, metadata, None, None) })
     }
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 
 mod heap;
 mod stored;
+mod trees;
 
 /// Most bytes that one read may ask for, whatever the file declares.
 pub(super) const MAX_READ: usize = 256 << 20;
@@ -41,6 +42,7 @@ impl H5 {
         // Locks fail on read-only media, and nothing is written here.
         let file = H5File::options().no_locking().open(path).map_err(error(path, "/"))?;
         let len = std::fs::metadata(path).map_err(Error::io(path))?.len();
+        trees::check(path, file.userblock_size(), len)?;
         Ok(Self { file, path: path.to_owned(), len })
     }
 
