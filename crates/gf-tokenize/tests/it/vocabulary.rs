@@ -104,7 +104,8 @@ fn original_pickles_are_their_tables() {
         fs::write(&path, format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))).unwrap();
         assert_eq!(encoder(&Medians::open(&path).unwrap()).unwrap().medians_hash(), hash);
         let tokens = (0..vocabulary.len() as u32).map(TokenId);
-        let entries = tokens.map(|token| format!("\"{}\": {token}", vocabulary.name(token).unwrap()));
+        let entries =
+            tokens.map(|token| format!("\"{}\": {token}", vocabulary.name(token).unwrap()));
         fs::write(&path, format!(" {{{}\n}}\n", entries.collect::<Vec<_>>().join(",\n"))).unwrap();
         assert_eq!(Vocabulary::open(&path).unwrap(), vocabulary);
     }
