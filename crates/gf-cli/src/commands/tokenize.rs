@@ -64,6 +64,9 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
         other => other?,
     };
     shell.say(render::tokenized(&report, encoder.vocabulary().len()))?;
+    for line in render::ambiguous_genes(encoder.ambiguous_genes()) {
+        shell.say(line)?;
+    }
     if report.written == 0 {
         let output = args.output.display();
         return Err(Failure::Error(format!("no cell was written: {output} is empty").into()));
