@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use gf_corpus::{FileLedger, Ledger, Route, SourceTally, Tally, Verdict};
+use gf_corpus::{FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
 use gf_perturb::GeneEffect;
 use gf_tokenize::{TokenId, TokenizeReport};
 use gf_train::PretrainSummary;
@@ -196,7 +196,18 @@ pub fn tokenized(report: &TokenizeReport, vocab_size: usize) -> Table {
     ] {
         table.add_row([what.to_owned(), thousands(n)]);
     }
+    if report.written > 0 {
+        let whole = (report.written - report.truncated) as f64 / report.written as f64;
+        table.add_row(["cells written whole".to_owned(), format!("{:.2} %", 100.0 * whole)]);
+    }
     table
+}
+
+/// Genes without a token because several of their former ids have one.
+pub fn ambiguous_genes(genes: &[(GeneId, Vec<GeneId>)]) -> impl Iterator<Item = String> {
+    genes.iter().map(|(gene, former)| {
+        format!("{gene} has no token: the vocabulary has several of its former ids, {former:?}")
+    })
 }
 
 /// How a pretraining run went.

@@ -9,18 +9,15 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     annotation::Annotation,
-    error::{Error, Result},
+    dictionary::{read_dictionary, unfit},
+    error::Result,
     gene::GeneId,
-    pickle::{self, Value},
-    source::{Lines, open_text},
+    pickle::Value,
+    source::Lines,
 };
 
 /// Head of the id column of a map in text, if it has a head.
 const HEAD: &str = "ensembl_id";
-
-/// How a pickled dictionary starts: protocol 2 or later, which no UTF-8 text
-/// does, and protocols 0 and 1.
-const PICKLED: [&[u8]; 3] = [b"\x80", b"(dp", b"}q\0"];
 
 /// How the rows of a file find their genes.
 ///
@@ -53,16 +50,15 @@ pub struct GivenMap {
 }
 
 impl GeneMap {
-    /// Reads the reference's mapping dictionary (a pickle), or a text of
-    /// `name<TAB>ensembl_id` lines, plain or gzip.
+    /// Reads the reference's mapping dictionary (a pickle, or the same as JSON),
+    /// or a text of `name<TAB>ensembl_id` lines, plain or gzip.
     ///
     /// # Errors
     /// What is wrong with the file, with the line or the entry.
     pub fn open(path: &Path) -> Result<Self> {
-        let map = if is_pickle(path)? {
-            GivenMap::from_pickle(path)?
-        } else {
-            GivenMap::from_text(path)?
+        let map = match read_dictionary(path)? {
+            Some(entries) => GivenMap::from_entries(path, entries)?,
+            None => GivenMap::from_text(path)?,
         };
         Ok(Self::Given(map))
     }
@@ -83,8 +79,10 @@ impl GeneMap {
     /// What is wrong with the file.
     pub fn restricted_to(self, tokens: &Path) -> Result<Self> {
         let Self::Given(mut map) = self else { return Ok(self) };
+        let no_dictionary = || unfit(tokens, "the file", "another format".to_owned(), "a pickle");
+        let entries = read_dictionary(tokens)?.ok_or_else(no_dictionary)?;
         let known: HashSet<GeneId> =
-            entries(tokens)?.iter().filter_map(|(name, _)| GeneId::new(name)).collect();
+            entries.iter().filter_map(|(name, _)| GeneId::new(name)).collect();
         map.ids.retain(|_, id| known.contains(id));
         Ok(Self::Given(map))
     }
@@ -112,15 +110,15 @@ impl GivenMap {
         self.ids.is_empty()
     }
 
-    fn from_pickle(path: &Path) -> Result<Self> {
+    fn from_entries(path: &Path, entries: Vec<(String, Value)>) -> Result<Self> {
         let mut ids = HashMap::new();
-        for (name, value) in entries(path)? {
+        for (name, value) in entries {
             let id = match &value {
                 Value::Str(text) => GeneId::new(text),
                 _ => None,
             };
-            let unfit = || encoding(path, &name, format!("{value:?}"), "an Ensembl human gene id");
-            let id = id.ok_or_else(unfit)?;
+            let no_id = || unfit(path, &name, format!("{value:?}"), "an Ensembl human gene id");
+            let id = id.ok_or_else(no_id)?;
             ids.insert(name, id);
         }
         Ok(Self { ids, in_capitals: true })
@@ -145,28 +143,4 @@ impl GivenMap {
         }
         Ok(Self { ids, in_capitals: false })
     }
-}
-
-fn is_pickle(path: &Path) -> Result<bool> {
-    let mut text = open_text(path)?;
-    let head = text.fill_buf().map_err(Error::io(path))?;
-    Ok(PICKLED.iter().any(|start| head.starts_with(start)))
-}
-
-/// The entries of a pickled dictionary with text as keys.
-fn entries(path: &Path) -> Result<Vec<(String, Value)>> {
-    let Value::Dict(pairs) = pickle::read(path)? else {
-        return Err(encoding(path, "the pickle", "another value".to_owned(), "a dictionary"));
-    };
-    let entry = |(key, value)| match key {
-        Value::Str(name) => Ok((name, value)),
-        other => Err(encoding(path, "a key", format!("{other:?}"), "text")),
-    };
-    pairs.into_iter().map(entry).collect()
-}
-
-fn encoding(path: &Path, object: &str, found: String, expected: &str) -> Error {
-    let (object, expected) = (object.to_owned(), expected.to_owned());
-    let found = found.chars().take(80).collect();
-    Error::Encoding { path: path.to_owned(), object, found, expected }
 }

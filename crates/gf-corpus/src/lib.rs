@@ -47,6 +47,7 @@ mod platform;
 mod study;
 mod catalogue;
 pub mod pickle;
+mod dictionary;
 mod names;
 mod gene_map;
 mod mapping;
@@ -74,6 +75,7 @@ pub use annotation::{Annotation, Resolution, Route};
 pub use catalogue::{Catalogue, CrossReference, MAX_CATALOGUE_BYTES, MAX_STUDIES, Superseded};
 pub use corpus::{CellBlock, Corpus, Selection};
 pub use counts::CountMatrix;
+pub use dictionary::read_dictionary;
 pub use discover::Found;
 pub use doi::Doi;
 pub use droplets::{

@@ -17,9 +17,10 @@ use std::{
 use atomic_write_file::AtomicWriteFile;
 
 use crate::{
+    dictionary::{read_dictionary, unfit},
     error::{Error, Result},
     gene::GeneId,
-    pickle,
+    pickle::{self, Value},
     source::Lines,
 };
 
@@ -86,6 +87,30 @@ impl Medians {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Reads medians as they come: the reference's dictionary (a pickle), the same
+    /// as a JSON object, or a table as [`read_tsv`](Self::read_tsv) takes. The
+    /// content decides; each may be gzip.
+    ///
+    /// # Errors
+    /// As [`read_dictionary`] and [`read_tsv`](Self::read_tsv); an entry that is
+    /// no gene id with a positive number.
+    pub fn open(path: &Path) -> Result<Self> {
+        let Some(entries) = read_dictionary(path)? else { return Self::read_tsv(path) };
+        let median = |(name, value): (String, Value)| {
+            let number = match value {
+                Value::Float(number) => Some(number),
+                Value::Int(number) => Some(number as f64),
+                _ => None,
+            };
+            let number = number.filter(|number| number.is_finite() && *number > 0.0);
+            let row = GeneId::new(&name).zip(number);
+            row.ok_or_else(|| {
+                unfit(path, &name, format!("{value:?}"), "a gene id and a positive number")
+            })
+        };
+        Self::sorted(entries.into_iter().map(median).collect::<Result<_>>()?, path)
     }
 
     /// Reads a table with the header `ensembl_id`, `nonzero_median`; gzip or plain.

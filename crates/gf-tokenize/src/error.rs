@@ -51,7 +51,20 @@ pub enum Error {
         found: String,
     },
 
-    /// A key or a token id appears twice in a vocabulary.
+    /// An entry of a pickled or JSON vocabulary is no key with a token id.
+    #[error(
+        "{path}, entry {entry}: expected a gene id or special token with a number, found {found}"
+    )]
+    VocabularyEntry {
+        /// The vocabulary file.
+        path: PathBuf,
+        /// 1-based place in the file.
+        entry: usize,
+        /// The entry as it stands.
+        found: String,
+    },
+
+    /// A key or a token id appears twice in a vocabulary; in a dictionary, entries count as lines.
     #[error("{path}, line {line}: {key} = {token} repeats a key or a token id of an earlier line")]
     VocabularyRepeat {
         /// The vocabulary file.

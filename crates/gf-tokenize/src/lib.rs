@@ -40,6 +40,7 @@ pub mod rank;
 
 mod token;
 mod vocab;
+mod former;
 mod sequence;
 mod tokenizer;
 mod dataset;

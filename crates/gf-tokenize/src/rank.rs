@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::{
     error::{Error, Result},
+    former::FormerIds,
     sequence::TokenSequence,
     token::TokenId,
     vocab::Vocabulary,
@@ -51,6 +52,7 @@ const TARGET_SUM: f64 = 10_000.0;
 #[derive(Clone, Debug)]
 pub struct RankEncoder {
     vocabulary: Vocabulary,
+    former: FormerIds,
     /// 1 / median by token; 0 for special tokens.
     reciprocals: Vec<f64>,
     max_len: usize,
@@ -100,15 +102,14 @@ impl RankEncoder {
     /// # Errors
     /// As [`RankEncoder::from_medians`].
     pub fn new(vocabulary: Vocabulary, medians: &Medians, max_len: usize) -> Result<Self> {
-        let known = vocabulary.genes().filter_map(|(gene, _)| Some((gene, medians.get(gene)?)));
-        let known: Vec<_> = known.collect();
-        Self::from_medians(vocabulary, known, max_len)
+        Self::from_medians(vocabulary, medians.iter(), max_len)
     }
 
-    /// An encoder with these non-zero medians, in CP10k. Genes outside the vocabulary are ignored.
+    /// An encoder with these non-zero medians, in CP10k. Genes outside the vocabulary are ignored;
+    /// a gene that the vocabulary knows by a former id only may have its median under today's.
     ///
     /// # Errors
-    /// A gene of the vocabulary has no positive finite median; `max_len` leaves no room for a gene.
+    /// The shipped annotation is damaged; a gene of the vocabulary has no positive finite median; `max_len` leaves no room for a gene.
     pub fn from_medians(
         vocabulary: Vocabulary,
         medians: impl IntoIterator<Item = (GeneId, f64)>,
@@ -118,24 +119,20 @@ impl RankEncoder {
         if max_len <= n_special {
             return Err(Error::MaxLenTooSmall { max_len, n_special });
         }
-        let mut by_token = vec![0.0; vocabulary.len()];
-        for (gene, median) in medians {
-            if let Some(token) = vocabulary.id(gene) {
-                by_token[token.index()] = median;
-            }
-        }
+        let former = FormerIds::of(&vocabulary)?;
+        let by_token = medians_by_token(&vocabulary, &former, medians);
         check_medians(&vocabulary, &by_token)?;
         let medians_hash = hash_medians(&vocabulary, &by_token);
         let reciprocals =
             by_token.iter().map(|&median| if median > 0.0 { 1.0 / median } else { 0.0 }).collect();
-        Ok(Self { vocabulary, reciprocals, max_len, medians_hash })
+        Ok(Self { vocabulary, former, reciprocals, max_len, medians_hash })
     }
 
     /// Prepares the gene columns of a matrix. Genes should not repeat: a repeated gene would give a
     /// cell the same token twice (gf-corpus sums such columns).
     pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
         let ranked = |gene| {
-            let token = self.vocabulary.id(gene)?;
+            let token = self.token(gene)?;
             Some(RankedGene { token, reciprocal_median: self.reciprocals[token.index()] })
         };
         GeneColumns(genes.into_iter().map(ranked).collect())
@@ -154,6 +151,18 @@ impl RankEncoder {
         let genes = ranked.iter().take(room).map(|&(_, token)| token);
         let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
         Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
+    }
+
+    /// The token of a gene: its own, or that of the one former id of it that the vocabulary has
+    /// where it does not have today's.
+    pub fn token(&self, gene: GeneId) -> Option<TokenId> {
+        self.vocabulary.id(gene).or_else(|| self.former.tokens.get(&gene).copied())
+    }
+
+    /// Genes that get no token although the vocabulary has several of their former ids (each with
+    /// these ids): which token is meant cannot be told.
+    pub fn ambiguous_genes(&self) -> &[(GeneId, Vec<GeneId>)] {
+        &self.former.ambiguous
     }
 
     /// The vocabulary.
@@ -185,6 +194,28 @@ fn detected_values(columns: &GeneColumns, cell: CellCounts<'_>) -> Vec<(f64, Tok
             Some((value, token))
         })
         .collect()
+}
+
+/// Medians by token, 0 where there is none. A gene's own id comes before its id of today.
+fn medians_by_token(
+    vocabulary: &Vocabulary,
+    former: &FormerIds,
+    medians: impl IntoIterator<Item = (GeneId, f64)>,
+) -> Vec<f64> {
+    let mut by_token = vec![0.0; vocabulary.len()];
+    let mut of_today = Vec::new();
+    for (gene, median) in medians {
+        match vocabulary.id(gene) {
+            Some(token) => by_token[token.index()] = median,
+            None => of_today.extend(former.tokens.get(&gene).map(|token| (*token, median))),
+        }
+    }
+    for (token, median) in of_today {
+        if by_token[token.index()] == 0.0 {
+            by_token[token.index()] = median;
+        }
+    }
+    by_token
 }
 
 fn check_medians(vocabulary: &Vocabulary, by_token: &[f64]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Which gene has which token.
 //!
 //! The V2 table is fully determined by its sorted gene ids: four special tokens, then the genes in
-//! ascending order. On disk it is the reference's `token_dictionary` as a table of two columns.
+//! ascending order. On disk it is the reference's `token_dictionary`, a pickle, or the same as
+//! JSON or a table of two columns.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
-use gf_corpus::GeneId;
+use gf_corpus::{GeneId, pickle::Value, read_dictionary};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
@@ -54,6 +55,35 @@ impl Vocabulary {
         Self::new(SpecialTokens::V2, special.chain(genes.into_iter().map(Some)).collect())
     }
 
+    /// Reads a vocabulary as it comes: the reference's token dictionary (a pickle), the same as a
+    /// JSON object, or a table as [`Vocabulary::read_tsv`] takes. The content decides, not the name;
+    /// each may be gzipped.
+    ///
+    /// # Errors
+    /// The file cannot be read; an entry is not a gene id or special token with a number; a key or
+    /// number repeats; the numbers leave a gap; `<pad>` or `<mask>` is missing.
+    pub fn open(path: &Path) -> Result<Self> {
+        let Some(entries) = read_dictionary(path)? else { return Self::read_tsv(path) };
+        let mut draft = Draft::default();
+        for (idx, (key, value)) in entries.into_iter().enumerate() {
+            let entry = idx + 1;
+            let bad_entry = || Error::VocabularyEntry {
+                path: path.into(),
+                entry,
+                found: format!("{key:?}: {value:?}"),
+            };
+            let token = match value {
+                Value::Int(token) => u32::try_from(token).map_err(|_| bad_entry())?,
+                _ => return Err(bad_entry()),
+            };
+            let Some(is_new) = draft.add(&key, TokenId(token)) else { return Err(bad_entry()) };
+            if !is_new {
+                return Err(Error::VocabularyRepeat { path: path.into(), line: entry, key, token });
+            }
+        }
+        draft.finish(path)
+    }
+
     /// Reads a table with the header `key<TAB>token_id`, gzipped or plain.
     ///
     /// # Errors
@@ -66,7 +96,7 @@ impl Vocabulary {
             match idx {
                 0 if line == HEADER => {}
                 0 => return Err(Error::VocabularyHeader { path: path.into(), found: line }),
-                _ => draft.add(path, idx + 1, &line)?,
+                _ => draft.add_line(path, idx + 1, &line)?,
             }
         }
         draft.finish(path)
@@ -147,30 +177,33 @@ struct Draft {
 }
 
 impl Draft {
-    fn add(&mut self, path: &Path, line: usize, text: &str) -> Result<()> {
+    /// Adds a line of a table.
+    fn add_line(&mut self, path: &Path, line: usize, text: &str) -> Result<()> {
         let bad_line = || Error::VocabularyLine { path: path.into(), line, found: text.into() };
         let (key, token) = text.split_once('\t').ok_or_else(bad_line)?;
         let token = TokenId(token.parse().map_err(|_| bad_line())?);
-        let known = match special_name(key) {
-            Some(name) => {
-                let repeated = self.special.insert(name, token).is_some();
-                self.taken.insert(token, None).is_some() || repeated
-            }
-            None => {
-                let gene: GeneId = key.parse().map_err(|_| bad_line())?;
-                let repeated = self.genes.insert(gene, token).is_some();
-                self.taken.insert(token, Some(gene)).is_some() || repeated
-            }
-        };
-        match known {
-            true => Err(Error::VocabularyRepeat {
+        match self.add(key, token).ok_or_else(bad_line)? {
+            true => Ok(()),
+            false => Err(Error::VocabularyRepeat {
                 path: path.into(),
                 line,
                 key: key.into(),
                 token: token.0,
             }),
-            false => Ok(()),
         }
+    }
+
+    /// Adds a key with its token; whether both are new, or nothing if the key is none.
+    fn add(&mut self, key: &str, token: TokenId) -> Option<bool> {
+        let (gene, repeated) = match special_name(key) {
+            Some(name) => (None, self.special.insert(name, token).is_some()),
+            None => {
+                let gene = GeneId::new(key)?;
+                (Some(gene), self.genes.insert(gene, token).is_some())
+            }
+        };
+        let taken = self.taken.insert(token, gene).is_some();
+        Some(!repeated && !taken)
     }
 
     fn finish(self, path: &Path) -> Result<Vocabulary> {

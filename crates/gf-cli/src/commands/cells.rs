@@ -22,8 +22,8 @@ pub struct CellArgs {
     /// Data set of tokens.
     #[arg(long, value_name = "DATASET")]
     pub data: PathBuf,
-    /// Token dictionary (TSV) of a data set that does not hold its own.
-    #[arg(long, value_name = "TSV")]
+    /// Token dictionary (.pkl, JSON or TSV) of a data set that does not hold its own.
+    #[arg(long, value_name = "FILE")]
     vocab: Option<PathBuf>,
     /// Hidden state that is read: -1 the second-to-last, 0 the last.
     #[arg(long, default_value = "-1", value_parser = parse_layer, allow_hyphen_values = true, value_name = "LAYER")]
@@ -58,7 +58,7 @@ impl CellArgs {
     /// Neither is readable, or the model was trained with another vocabulary.
     pub fn open(&self) -> Result<(Dataset, Vocabulary), Failure> {
         let dataset = Dataset::open(&self.data)?;
-        let given = self.vocab.as_deref().map(Vocabulary::read_tsv).transpose()?;
+        let given = self.vocab.as_deref().map(Vocabulary::open).transpose()?;
         let vocabulary = match (given, dataset.vocabulary()) {
             (Some(given), Some(own)) => same(given, own, &self.data)?,
             (Some(given), None) => given,

@@ -19,13 +19,13 @@ pub struct TokenizeArgs {
     /// Data set folder to write; an older one of ours there is replaced.
     #[arg(short, long, value_name = "DATASET")]
     output: PathBuf,
-    /// Non-zero medians: TSV, .gz or plain.
-    #[arg(long, value_name = "TSV")]
+    /// Non-zero medians: the reference's dictionary (.pkl), JSON or TSV.
+    #[arg(long, value_name = "FILE")]
     medians: PathBuf,
-    /// Token dictionary: TSV, .gz or plain; by default the corpus's protein-coding
+    /// Token dictionary: the reference's (.pkl), JSON or TSV; by default the corpus's protein-coding
     /// genes that have a median, in the order of their ids, after <pad>, <mask>,
     /// <cls>, <eos>.
-    #[arg(long, value_name = "TSV")]
+    #[arg(long, value_name = "FILE")]
     vocab: Option<PathBuf>,
     /// Longest cell in tokens, <cls> and <eos> included.
     #[arg(long, default_value_t = RankEncoder::MAX_LEN_V2, value_name = "N")]
@@ -42,9 +42,9 @@ pub struct TokenizeArgs {
 /// Tokenises a corpus and says what became of its cells.
 pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
     let corpus = Corpus::open(&args.corpus)?;
-    let medians = Medians::read_tsv(&args.medians)?;
+    let medians = Medians::open(&args.medians)?;
     let vocabulary = match &args.vocab {
-        Some(path) => Vocabulary::read_tsv(path)?,
+        Some(path) => Vocabulary::open(path)?,
         None => own_vocabulary(&corpus, &medians),
     };
     let encoder = RankEncoder::new(vocabulary, &medians, args.max_len)?;
@@ -64,6 +64,9 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
         other => other?,
     };
     shell.say(render::tokenized(&report, encoder.vocabulary().len()))?;
+    for line in render::ambiguous_genes(encoder.ambiguous_genes()) {
+        shell.say(line)?;
+    }
     if report.written == 0 {
         let output = args.output.display();
         return Err(Failure::Error(format!("no cell was written: {output} is empty").into()));

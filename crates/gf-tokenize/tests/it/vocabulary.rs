@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use gf_tokenize::{SpecialTokens, TokenId, Vocabulary};
+use gf_corpus::{Annotation, Medians};
+use gf_tokenize::{RankEncoder, SpecialTokens, TokenId, Vocabulary};
 
 use crate::support::{gene, shared};
 
@@ -81,4 +82,104 @@ fn refusals_name_the_place() {
     check("key\ttoken_id\n<pad>\t0\n", "special token <mask>");
     let absent = Vocabulary::read_tsv(Path::new("/nowhere/v.tsv")).unwrap_err().to_string();
     assert!(absent.starts_with("/nowhere/v.tsv"), "{absent}");
+}
+
+/// The original pickles say what the tables of shared/dicts say, which were made from them.
+#[test]
+fn original_pickles_are_their_tables() {
+    let Some(dicts) = shared("dicts") else { return };
+    for name in ["gc104M", "gc30M"] {
+        let of = |kind: &str, end: &str| dicts.join(format!("{kind}_dictionary_{name}.{end}"));
+        let vocabulary = Vocabulary::open(&of("token", "pkl")).unwrap();
+        assert_eq!(vocabulary, Vocabulary::open(&of("token", "tsv.gz")).unwrap());
+        let medians = Medians::open(&of("gene_median", "pkl")).unwrap();
+        assert_eq!(medians, Medians::open(&of("gene_median", "tsv.gz")).unwrap());
+        let encoder = |medians: &Medians| RankEncoder::new(vocabulary.clone(), medians, 2048);
+        let hash = encoder(&medians).unwrap().medians_hash().to_owned();
+
+        // The same as JSON, written as Python writes it: the shortest text of every number.
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("any.name");
+        let entries = medians.iter().map(|(gene, median)| format!("\"{gene}\": {median:?}"));
+        fs::write(&path, format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))).unwrap();
+        assert_eq!(encoder(&Medians::open(&path).unwrap()).unwrap().medians_hash(), hash);
+        let tokens = (0..vocabulary.len() as u32).map(TokenId);
+        let entries =
+            tokens.map(|token| format!("\"{}\": {token}", vocabulary.name(token).unwrap()));
+        fs::write(&path, format!(" {{{}\n}}\n", entries.collect::<Vec<_>>().join(",\n"))).unwrap();
+        assert_eq!(Vocabulary::open(&path).unwrap(), vocabulary);
+    }
+}
+
+/// Every token of gc30M is reached by the gene's id of today, but where that id has a token of its
+/// own (two keys of one gene) or where several former ids are keys, which is reported.
+#[test]
+fn no_token_of_a_retired_id_is_lost() {
+    let Some(dicts) = shared("dicts") else { return };
+    let vocabulary = Vocabulary::open(&dicts.join("token_dictionary_gc30M.pkl")).unwrap();
+    let medians = Medians::open(&dicts.join("gene_median_dictionary_gc30M.pkl")).unwrap();
+    let encoder = RankEncoder::new(vocabulary, &medians, RankEncoder::MAX_LEN_V1).unwrap();
+    let table = Annotation::shipped().unwrap();
+    let (mut retired, mut reached, mut reported, mut doubled) = (0, 0, 0, 0);
+    for (gene, token) in encoder.vocabulary().genes() {
+        let Some(today) = table.successor(gene).map(|gene| gene.id) else {
+            assert_eq!(encoder.token(gene), Some(token), "{gene}");
+            continue;
+        };
+        retired += 1;
+        let ambiguous = encoder.ambiguous_genes().iter().find(|(gene, _)| *gene == today);
+        match (encoder.token(today), ambiguous) {
+            (Some(found), None) if found == token => reached += 1,
+            (Some(found), None) => {
+                assert_eq!(encoder.vocabulary().id(today), Some(found), "{gene}");
+                doubled += 1;
+            }
+            (None, Some((_, candidates))) => {
+                assert!(candidates.contains(&gene), "{gene}");
+                reported += 1;
+            }
+            other => panic!("{gene}: {other:?}"),
+        }
+    }
+    // Counted anew in Python from the pickle and data/genes.tsv.gz.
+    assert_eq!((retired, reached, reported, doubled), (1_313, 40, 12, 1_261));
+}
+
+/// A corpus's own medians are under today's id; the vocabulary has the former one.
+#[test]
+fn medians_of_today_serve_former_ids() {
+    // CCL5: GRCh37's id and today's.
+    let [former, today] =
+        ["ENSG00000161570", "ENSG00000271503"].map(|id| id.parse::<gf_corpus::GeneId>().unwrap());
+    let encoder = |medians: &[(gf_corpus::GeneId, f64)]| {
+        let vocabulary = Vocabulary::from_genes([former]);
+        RankEncoder::from_medians(vocabulary, medians.iter().copied(), 9)
+    };
+    let by_today = encoder(&[(today, 2.0)]).unwrap();
+    assert_eq!(by_today.token(today), Some(TokenId(4)));
+    let both = encoder(&[(today, 7.0), (former, 2.0)]).unwrap();
+    assert_eq!(both.medians_hash(), by_today.medians_hash());
+    assert!(encoder(&[(gene(1), 2.0)]).is_err());
+}
+
+#[test]
+fn dictionaries_that_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("v");
+    let check = |bytes: &[u8], expected: &str| {
+        fs::write(&path, bytes).unwrap();
+        let error = Vocabulary::open(&path).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(b"{\"<pad>\": 0, \"<mask>\": -1}", "entry 2: expected a gene id");
+    check(b"{\"<pad>\": 0, \"<mask>\": 1.5}", "entry 2");
+    check(b"{\"<pad>\": 0, \"GATA4\": 1}", "entry 2");
+    check(b"{\"<pad>\": 0, \"<pad>\": 1}", "repeats a key");
+    check(b"{\"<pad>\": 0, \"<mask>\": [1]}", "JSON at byte 23");
+    check(b"{\"<pad>\": 0 \"<mask>\": 1}", "expected ','");
+    check(b"{\"<pad>\": 0, \"<mask>\": 1", "expected ','");
+    check(b"{\"<pad>\": 0}{", "the end of the file");
+    check(b"{", "a text in quotes");
+    check(b"\x80\x04N.", "a dictionary");
+    check(b"\x80\x02cos\nsystem\n.", "os.system");
 }
