@@ -73,8 +73,7 @@ pub fn export_h5ad(
 
 fn obs_columns(names: &[String]) -> Vec<ObsColumn> {
     let [study, n_counts, n_genes] = OWN.map(str::to_owned);
-    let own =
-        [ObsColumn::Text(study), ObsColumn::Integers(n_counts), ObsColumn::Integers(n_genes)];
+    let own = [ObsColumn::Text(study), ObsColumn::Integers(n_counts), ObsColumn::Integers(n_genes)];
     own.into_iter().chain(names.iter().cloned().map(ObsColumn::Text)).collect()
 }
 

@@ -167,7 +167,10 @@ impl H5adWriter {
             path: path.to_owned(),
             matrix: Matrix::create(&root, genes.len())?,
             ids: obs.strings(INDEX, CHUNK_CELLS)?,
-            columns: columns.iter().map(|column| Column::create(&obs, column)).collect::<Result<_>>()?,
+            columns: columns
+                .iter()
+                .map(|column| Column::create(&obs, column))
+                .collect::<Result<_>>()?,
             spool: Spool::create(folder.path(), n_texts)?,
             embeddings: Vec::new(),
             obsm: root.group("obsm", DICT)?,
@@ -204,7 +207,9 @@ impl H5adWriter {
         let mut texts = Vec::new();
         for (column, values) in self.columns.iter().zip(columns) {
             match (column, values) {
-                (Column::Integers(_, array), ObsValues::Integers(values)) => array.append(values)?,
+                (Column::Integers(_, array), ObsValues::Integers(values)) => {
+                    array.append(values)?
+                }
                 (_, ObsValues::Text(values)) => texts.push(values.as_slice()),
                 (Column::Text(_), ObsValues::Integers(_)) => {}
             }
@@ -351,7 +356,9 @@ impl Column {
 
     fn check(&self, values: &ObsValues<'_>) -> Result<()> {
         let (found, expected) = match (self, values) {
-            (Self::Text(name), ObsValues::Integers(_)) => (format!("integers for {name:?}"), "text"),
+            (Self::Text(name), ObsValues::Integers(_)) => {
+                (format!("integers for {name:?}"), "text")
+            }
             (Self::Integers(name, _), ObsValues::Text(_)) => {
                 (format!("text for {name:?}"), "integers")
             }

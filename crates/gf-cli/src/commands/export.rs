@@ -31,9 +31,8 @@ pub fn run(args: &ExportArgs, shell: &Shell) -> Result<(), Failure> {
     let corpus = Corpus::open(&args.corpus)?;
     let selection = if args.only_normal { Selection::PRETRAINING } else { Selection::ALL };
     let mut meter = shell.progress("exporting", "cells");
-    let result = export_h5ad(&corpus, &args.output, selection, &mut |p| {
-        meter.update(p.done, p.total, "")
-    });
+    let result =
+        export_h5ad(&corpus, &args.output, selection, &mut |p| meter.update(p.done, p.total, ""));
     let report = match result {
         Err(gf_corpus::Error::Cancelled) => {
             return Err(Failure::Interrupted(format!("{} was not written", args.output.display())));
@@ -51,8 +50,7 @@ pub fn run(args: &ExportArgs, shell: &Shell) -> Result<(), Failure> {
     if report.cells == 0 {
         return Err(Failure::Error(format!("no cell was written: {output} is empty").into()));
     }
-    let [cells, genes, counts] =
-        [report.cells, report.genes, report.counts].map(render::thousands);
+    let [cells, genes, counts] = [report.cells, report.genes, report.counts].map(render::thousands);
     shell.say(format!("{output}: {cells} cells, {genes} genes, {counts} counts"))?;
     shell.summary(&serde_json::json!({ "h5ad": args.output, "report": report }))
 }

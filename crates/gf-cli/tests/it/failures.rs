@@ -41,6 +41,7 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
 
     t(folder, "ingest nowhere -o c", 1, &["nowhere"]);
     t(folder, "medians nowhere -o m.tsv", 1, &["nowhere"]);
+    t(folder, "export nowhere -o x.h5ad", 1, &["nowhere"]);
     t(folder, "tokenize corpus --medians c.toml -o d", 1, &["c.toml"]);
     t(folder, "pretrain --config typo.toml --data cells.dataset -o r", 1, &["typo.toml", "epoch"]);
     t(folder, "embed --model nowhere --data cells.dataset -o e.csv", 1, &["nowhere/config.json"]);
@@ -51,6 +52,7 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     t(folder, &format!("perturb {model} -o full"), 1, &["found notes.txt"]);
     t(folder, "ingest CELLS -o full", 1, &["full"]);
     t(folder, "medians corpus -o full", 1, &["full: found a folder"]);
+    t(folder, "export corpus -o full", 1, &["full: found a folder"]);
     t(folder, &format!("embed {model} -o full"), 1, &["full: found a folder"]);
     t(folder, "report full -o page.html", 1, &["full: found none of corpus"]);
     fs::write(folder.join("corpus/notes.txt"), "keep").unwrap();
@@ -58,7 +60,7 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     assert_eq!(fs::read_to_string(folder.join("corpus/notes.txt")).unwrap(), "keep");
     t(folder, "ingest CELLS -o none --min-genes 100000", 1, &["no cell was kept"]);
 
-    for left_behind in ["c", "m.tsv", "d", "r", "e.csv", "p", "page.html"] {
+    for left_behind in ["c", "m.tsv", "x.h5ad", "d", "r", "e.csv", "p", "page.html"] {
         assert!(!folder.join(left_behind).exists(), "{left_behind} was left behind");
     }
 }

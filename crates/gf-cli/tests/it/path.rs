@@ -10,6 +10,14 @@ fn counts_become_ranked_genes_and_a_page() {
     let folder = folder.path();
     let ingested = json(folder, "ingest CELLS -o corpus");
     assert_eq!(ingested["cells"], 559);
+    let exported = json(folder, "export corpus -o cells.h5ad");
+    assert_eq!(exported["report"]["cells"], 559);
+    // What was exported is a source again, of the same counts.
+    let again = json(folder, "ingest cells.h5ad -o again");
+    assert_eq!(again["cells"], 559);
+    assert_eq!(again["totals"]["counts_kept"], exported["report"]["counts"]);
+    assert_eq!(json(folder, "export corpus --only-normal -o cells.h5ad")["report"]["cells"], 559);
+
     ok(folder, "medians corpus -o medians.tsv");
     let tokenized =
         json(folder, "tokenize corpus --medians medians.tsv --max-len 64 -o cells.dataset");
@@ -64,6 +72,7 @@ fn threads_change_nothing() {
         let everywhere = format!("--threads {n} --quiet");
         for line in [
             format!("ingest CELLS -o corpus{n}"),
+            format!("export corpus{n} -o cells{n}.h5ad"),
             format!("medians corpus{n} -o medians{n}.tsv"),
             format!("tokenize corpus{n} --medians medians{n}.tsv --max-len 64 -o {n}.dataset"),
             format!("pretrain --config c.toml --data {n}.dataset -o pretrain{n}"),
@@ -79,6 +88,7 @@ fn threads_change_nothing() {
     for (one, two) in [
         // It names every other file of the corpus by its hash.
         ("corpus1/manifest.json", "corpus2/manifest.json"),
+        ("cells1.h5ad", "cells2.h5ad"),
         ("medians1.tsv", "medians2.tsv"),
         ("1.dataset/data-00000-of-00001.arrow", "2.dataset/data-00000-of-00001.arrow"),
         ("pretrain1/model/model.safetensors", "pretrain2/model/model.safetensors"),

@@ -183,9 +183,7 @@ impl Written {
         match self {
             Self::Categorical { codes, ranks } => {
                 let rank = |value: &Value| match value {
-                    Value::Code(code) => {
-                        usize::try_from(*code).map_or(MISSING, |code| ranks[code])
-                    }
+                    Value::Code(code) => usize::try_from(*code).map_or(MISSING, |code| ranks[code]),
                     Value::Text(_) => MISSING,
                 };
                 codes.append(&block.iter().map(rank).collect::<Vec<i32>>())

@@ -3,8 +3,8 @@
 use std::{fs, ops::ControlFlow, path::Path};
 
 use gf_corpus::{
-    Corpus, CountMatrix, Error, Gene, H5adWriter, ObsColumn, ObsValues, Selection,
-    SourceBlock, SourceOptions, export_h5ad, open_source,
+    Corpus, CountMatrix, Error, Gene, H5adWriter, ObsColumn, ObsValues, Selection, SourceBlock,
+    SourceOptions, export_h5ad, open_source,
 };
 use proptest::prelude::*;
 use rust_hdf5::H5File;
@@ -147,10 +147,7 @@ fn many_values_are_plain_text() {
 #[test]
 fn what_does_not_fit_is_refused_and_leaves_nothing() {
     #[track_caller]
-    fn check(
-        act: impl FnOnce(&mut H5adWriter) -> Result<(), Error>,
-        expected: &str,
-    ) {
+    fn check(act: impl FnOnce(&mut H5adWriter) -> Result<(), Error>, expected: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cells.h5ad");
         fs::write(&path, "older").unwrap();
@@ -165,7 +162,10 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     let one = |n_genes, count| counts(n_genes, &[vec![(0, count)]]);
     let word = || [ObsValues::Text(vec![Some("a")])];
     check(|w| w.push_cells(&["a"], &one(2, 1 << 31), &word()), "a count of 2147483648");
-    check(|w| w.push_cells(&["a"], &one(3, 1), &word()), "genes of the counts: found 3, expected 2");
+    check(
+        |w| w.push_cells(&["a"], &one(3, 1), &word()),
+        "genes of the counts: found 3, expected 2",
+    );
     check(|w| w.push_cells(&["a", "b"], &one(2, 1), &word()), "cells of the counts: found 1");
     check(|w| w.push_cells(&["a"], &one(2, 1), &[]), "columns of obs: found 0, expected 1");
     check(|w| w.push_cells(&["a\0"], &one(2, 1), &word()), "text without zero bytes");
