@@ -28,6 +28,7 @@ mod frame;
 mod matrix;
 mod compressed;
 mod buckets;
+mod dense;
 mod ahead;
 
 /// Most gene rows of a file (the largest annotations have 80,000).

@@ -74,4 +74,48 @@ impl Values {
             Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
         }
     }
+
+    /// The counts above zero of rows of `n_columns` values: where each row
+    /// starts and the last ends, columns, counts; or where the first value
+    /// that is no count stands and what it is.
+    pub(super) fn present(self, n_columns: usize) -> Result<Rows, (usize, String)> {
+        match self {
+            Self::Integers(values) => present(&values, n_columns, |v| u32::try_from(v).ok()),
+            Self::Words(values) => present(&values, n_columns, |v| u32::try_from(v).ok()),
+            Self::Floats(values) => present(&values, n_columns, raw_count),
+            Self::Singles(values) => present(&values, n_columns, |v| raw_count(f64::from(v))),
+        }
+    }
+}
+
+/// Offsets, columns and counts of compressed rows.
+pub(super) type Rows = (Vec<usize>, Vec<u32>, Vec<u32>);
+
+/// Values looked at together: most are zeros, and a compiler tells in a few
+/// instructions whether all of these are.
+const LANE: usize = 16;
+
+fn present<T: Copy + Default + PartialEq + ToString>(
+    values: &[T],
+    n_columns: usize,
+    count: impl Fn(T) -> Option<u32>,
+) -> Result<Rows, (usize, String)> {
+    let (mut offsets, mut columns, mut counts) = (vec![0], Vec::new(), Vec::new());
+    for (row, values) in values.chunks(n_columns).enumerate() {
+        for (lane, values) in values.chunks(LANE).enumerate() {
+            if values.iter().fold(true, |all, &value| all & (value == T::default())) {
+                continue;
+            }
+            for (column, &value) in (lane * LANE..).zip(values) {
+                let refused = || (row * n_columns + column, value.to_string());
+                let count = count(value).ok_or_else(refused)?;
+                if count > 0 {
+                    columns.push(column as u32);
+                    counts.push(count);
+                }
+            }
+        }
+        offsets.push(counts.len());
+    }
+    Ok((offsets, columns, counts))
 }

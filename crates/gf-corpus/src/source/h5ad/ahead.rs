@@ -9,7 +9,7 @@ const PIECE: usize = 1 << 20;
 /// Most values held beyond those asked for.
 const MAX_AHEAD: usize = 1 << 21;
 
-/// A stretch of indices and counts; a dense matrix has counts only.
+/// A stretch of indices and counts.
 #[derive(Default)]
 pub(super) struct Ahead {
     from: usize,
@@ -39,14 +39,13 @@ impl Ahead {
             append(&mut self.counts, counts);
         }
         let span = range.start - self.from..range.end - self.from;
-        let indices = if self.indices.is_empty() { &[] } else { &self.indices[span.clone()] };
-        Ok((indices, &self.counts[span]))
+        Ok((&self.indices[span.clone()], &self.counts[span]))
     }
 
     fn drop_before(&mut self, start: usize) {
         let n = (start - self.from).min(self.counts.len());
         self.counts.drain(..n);
-        self.indices.drain(..n.min(self.indices.len()));
+        self.indices.drain(..n);
         self.from = start.max(self.from);
     }
 }

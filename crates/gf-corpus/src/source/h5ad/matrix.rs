@@ -16,6 +16,7 @@ use super::{
     ahead::Ahead,
     buckets::{Buckets, Census, MAX_BUCKET},
     compressed::{Compressed, MAX_VALUES},
+    dense::Dense,
     table::Table,
 };
 use crate::{
@@ -47,25 +48,23 @@ pub(super) struct Matrix {
 enum Store {
     Csr { stored: Compressed, ahead: Ahead },
     Csc { stored: Compressed, turned: Option<Buckets> },
-    Dense { data: Data, ahead: Ahead },
+    Dense(Dense),
 }
 
 impl Matrix {
     pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
         let format =
             h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
-        let ahead = Ahead::default();
         let store = match format.as_deref() {
             Some("csr_matrix" | "csr") if h5.is_group(layer) => {
-                Store::Csr { stored: Compressed::open(h5, layer, n_cells, n_genes)?, ahead }
+                let stored = Compressed::open(h5, layer, n_cells, n_genes)?;
+                Store::Csr { stored, ahead: Ahead::default() }
             }
             Some("csc_matrix" | "csc") if h5.is_group(layer) => {
                 let stored = Compressed::open(h5, layer, n_genes, n_cells)?;
                 Store::Csc { stored, turned: None }
             }
-            _ if !h5.is_group(layer) => {
-                Store::Dense { data: dense(h5, layer, n_cells, n_genes)?, ahead }
-            }
+            _ if !h5.is_group(layer) => Store::Dense(Dense::open(h5, layer, n_cells, n_genes)?),
             other => {
                 let found = format!("encoding {:?}", other.unwrap_or("none"));
                 return Err(h5.encoding(layer, found, "csr_matrix, csc_matrix or a dense array"));
@@ -91,15 +90,15 @@ impl Matrix {
                 let minor = stored.read_indices(at, 1)?[0] as usize;
                 let is_csr = matches!(self.store, Store::Csr { .. });
                 let (cell, gene) = if is_csr { (major, minor) } else { (minor, major) };
-                Err(refusal.not_counts(&stored.data, cell, gene, found))
+                Err(refusal.value(cell, gene, found))
             }
-            Store::Dense { data, .. } => {
+            Store::Dense(dense) => {
                 let n_genes = self.n_genes.max(1);
                 let n = PROBED.div_ceil(n_genes).min(self.n_cells);
-                let read = read_dense(data, 0, n, self.n_genes)?.counts();
-                let refused =
-                    |(at, found)| refusal.not_counts(data, at / n_genes, at % n_genes, found);
-                read.map(|_| ()).map_err(refused)
+                dense
+                    .first_rows(n)?
+                    .map(|_| ())
+                    .map_err(|(at, found)| refusal.value(at / n_genes, at % n_genes, found))
             }
         }
     }
@@ -109,8 +108,8 @@ impl Matrix {
     pub(super) fn block_end(&mut self, start: usize, end: usize) -> Result<usize> {
         match &mut self.store {
             Store::Csc { .. } => Ok(end),
-            Store::Dense { data, .. } => {
-                let n = MAX_DENSE / (data.width().max(4) * self.n_genes.max(1));
+            Store::Dense(dense) => {
+                let n = MAX_DENSE / (dense.data.width().max(4) * self.n_genes.max(1));
                 Ok(end.min(start + n.max(1)))
             }
             Store::Csr { stored, .. } => {
@@ -137,8 +136,12 @@ impl Matrix {
             Store::Csr { stored, ahead } => {
                 read_csr(stored, ahead, start..end, &refusal, &mut counts)?;
             }
-            Store::Dense { data, ahead } => {
-                read_dense_block(data, ahead, start..end, &refusal, &mut counts)?;
+            Store::Dense(dense) => {
+                for cell in start..end {
+                    let refuse = |cell, gene, found| refusal.value(cell, gene, found);
+                    let (genes, values) = dense.row(cell, refuse)?;
+                    counts.push_slices(genes, values)?;
+                }
             }
             Store::Csc { stored, turned } => {
                 let turned = match turned {
@@ -168,12 +171,12 @@ fn read_csr(
     let load = |from, n| {
         let (genes, counts) = stored.read(from, n)?;
         let counts = counts.map_err(|(at, found)| match stored.row_of(from + at) {
-            Ok(cell) => refusal.not_counts(&stored.data, cell, genes[at] as usize, found),
+            Ok(cell) => refusal.value(cell, genes[at] as usize, found),
             Err(error) => error,
         });
         Ok((genes, counts?))
     };
-    let chunk = chunk_rows(&stored.data).unwrap_or(1);
+    let chunk = chunk_len(&stored.data).unwrap_or(1);
     let (genes, values) = ahead.values(from..to, chunk, stored.n_values(), load)?;
     for span in offsets.windows(2) {
         let span = span[0] - from..span[1] - from;
@@ -182,41 +185,10 @@ fn read_csr(
     Ok(())
 }
 
-fn read_dense_block(
-    data: &Data,
-    ahead: &mut Ahead,
-    cells: Range<usize>,
-    refusal: &Refusal,
-    counts: &mut CountMatrix,
-) -> Result<()> {
-    let n_genes = counts.n_genes();
-    let n_cells = data.shape().first().copied().unwrap_or(0);
-    if n_genes == 0 {
-        return cells.into_iter().try_for_each(|_| counts.push_row(Vec::new()));
-    }
-    let load = |from: usize, n: usize| {
-        let read = read_dense(data, from / n_genes, n / n_genes, n_genes)?.counts();
-        let counts = read.map_err(|(at, found)| {
-            let at = from + at;
-            refusal.not_counts(data, at / n_genes, at % n_genes, found)
-        });
-        Ok((Vec::new(), counts?))
-    };
-    let range = cells.start * n_genes..cells.end * n_genes;
-    // Pieces are whole rows; of chunks, as many rows as they have.
-    let chunk = chunk_rows(data).unwrap_or(1).min(MAX_DENSE / (4 * n_genes)).max(1);
-    let (_, values) = ahead.values(range, chunk * n_genes, n_cells * n_genes, load)?;
-    for row in values.chunks(n_genes) {
-        let present = (0..).zip(row.iter().copied()).filter(|&(_, count)| count > 0);
-        counts.push_row(present.collect())?;
-    }
-    Ok(())
-}
-
 /// Deals a gene-by-gene matrix into buckets of cells, in bounded memory.
 fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Buckets> {
     let n_values = stored.n_values();
-    let piece = chunk_rows(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
+    let piece = chunk_len(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
     let pieces = (0..n_values).step_by(piece).map(|from| (from, piece.min(n_values - from)));
     let mut census = Census::new(n_cells);
     for (from, n) in pieces.clone() {
@@ -230,7 +202,7 @@ fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Bu
             Ok(counts) => counts,
             Err((at, found)) => {
                 let gene = stored.row_of(from + at)?;
-                return Err(refusal.not_counts(&stored.data, cells[at] as usize, gene, found));
+                return Err(refusal.value(cells[at] as usize, gene, found));
             }
         };
         for (at, (cell, count)) in (from..).zip(cells.into_iter().zip(counts)) {
@@ -251,9 +223,9 @@ struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    fn not_counts(&self, data: &Data, cell: usize, gene: usize, found: String) -> Error {
+    fn value(&self, cell: usize, gene: usize, found: String) -> Error {
         Error::NotCounts {
-            path: data.path.clone(),
+            path: self.names.cells.path.clone(),
             layer: self.layer.to_owned(),
             cell: self.names.cells.name(cell),
             gene: self.names.genes.get(gene).map(|gene| gene.id.clone()).unwrap_or_default(),
@@ -266,20 +238,7 @@ fn too_full(stored: &Compressed, cell: usize, most: u64) -> Error {
     stored.data.encoding(&format!("at most {most} values of a cell, and cell {cell} has more"))
 }
 
-fn dense(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Data> {
-    let data = h5.dataset(layer)?;
-    if data.shape() != [n_cells, n_genes] {
-        let expected = format!("an array of shape [{n_cells}, {n_genes}]");
-        return Err(data.encoding(&expected));
-    }
-    Ok(data)
-}
-
-fn read_dense(data: &Data, start: usize, n: usize, n_genes: usize) -> Result<Values> {
-    Values::read(data, &[start, 0], &[n, n_genes])
-}
-
-/// Values, or rows of a dense matrix, in each of its chunks.
-fn chunk_rows(data: &Data) -> Option<usize> {
+/// Values in each chunk of a vector.
+fn chunk_len(data: &Data) -> Option<usize> {
     data.chunk_dims()?.first().copied()
 }
