@@ -5,12 +5,7 @@
 //! cost it a minute, a fourth an hour, in a file of 25 kB. It does not tell
 //! where a tree begins, so all nodes in the file are looked at.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
 use memchr::memmem;
 use rust_hdf5::format::btree_v1::ChunkBTreeV1Node;
