@@ -40,7 +40,9 @@ pub(super) fn check(
             return Err(broken(path, format!("batch {place} leads out of the file")));
         };
         let message = header.read(file).map_err(Error::io(path))?;
-        header.check_batch(&message).map_err(|why| broken(path, format!("batch {place}: {why}")))?;
+        header
+            .check_batch(&message)
+            .map_err(|why| broken(path, format!("batch {place}: {why}")))?;
     }
     Ok(())
 }

@@ -241,3 +241,56 @@ fn windows_do_not_change_what_is_read() {
         }
     }
 }
+
+#[test]
+fn trees_with_ever_more_ways_down_are_refused() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/looping_trees.h5ad");
+    let start = Instant::now();
+    let message = read(Path::new(path)).expect_err("it was read").to_string();
+    assert!(message.contains("visits its nodes over and over"), "{message}");
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+}
+
+/// Puts the hash of `bytes` in a manifest; the manifest's new bytes.
+fn vouch(manifest: &Path, pointer: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&fs::read(manifest).unwrap()).unwrap();
+    let hash = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes));
+    *value.pointer_mut(pointer).unwrap() = hash.into();
+    let text = value.to_string().into_bytes();
+    fs::write(manifest, &text).unwrap();
+    text
+}
+
+/// Whoever forges a shard forges its hash: then only arrow2 and the checks
+/// before it stand between the bytes and the reader.
+#[test]
+fn forged_shards_never_panic() {
+    let (folder, corpus, _) = immune(1, lenient()).unwrap();
+    let path = corpus.path().to_owned();
+    let study = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+    let study = study.into_iter().find(|entry| entry.is_dir()).unwrap();
+    let shard = study.join("shard-00000.arrow");
+    let good = fs::read(&shard).unwrap();
+    let (mut refused, mut read) = (0, 0);
+    let mut forge = |bytes: &[u8]| {
+        fs::write(&shard, bytes).unwrap();
+        let manifest = vouch(&study.join("study.json"), "/shards/0/xxh3", bytes);
+        vouch(&path.join("manifest.json"), "/studies/0/xxh3", &manifest);
+        let corpus = Corpus::open(&path).unwrap();
+        *if corpus.blocks().all(|block| block.is_ok()) { &mut read } else { &mut refused } += 1;
+    };
+    forge(&good);
+    // The headers of the first message and batch, and the footer.
+    let n = good.len();
+    for at in (0..n.min(2048)).chain(n.saturating_sub(2048)..n).step_by(8) {
+        for number in [i64::MAX, -1, 0] {
+            let mut bent = good.clone();
+            let end = n.min(at + 8);
+            bent[at..end].copy_from_slice(&number.to_le_bytes()[..end - at]);
+            forge(&bent);
+        }
+    }
+    drop(folder);
+    assert!(read > 0 && refused > 0, "{read} read, {refused} refused");
+}

@@ -5,12 +5,7 @@
 //! cost it a minute, a fourth an hour, in a file of 25 kB. It does not tell
 //! where a tree begins, so all nodes in the file are looked at.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Read,
-    path::Path,
-};
+use std::{collections::HashMap, fs::File, io::Read, path::Path};
 
 use memchr::memmem;
 use rust_hdf5::format::btree_v1::ChunkBTreeV1Node;
@@ -32,7 +27,7 @@ const ADDRESS_SIZES: [usize; 2] = [4, 8];
 /// Levels that rust-hdf5 descends.
 const MAX_DEPTH: usize = 256;
 /// Entries of a node, at most: whatever their number's 16 bits can say.
-const MAX_ENTRIES: usize = 1 << 16;
+const MAX_ENTRIES: u16 = u16::MAX;
 
 /// Refuses a file whose trees cost far more visits than it has room for nodes.
 /// A file beyond [`MAX_SCANNED`] is let through.
