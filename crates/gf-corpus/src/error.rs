@@ -23,6 +23,12 @@ pub enum Error {
         /// The text.
         found: String,
     },
+    /// An AnnData zarr store.
+    #[error("{path}: an AnnData zarr store, which is not read; save it as .h5ad", path = path.display())]
+    Zarr {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A path that is none of the formats.
     #[error(
         "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",

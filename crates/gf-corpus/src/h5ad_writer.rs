@@ -112,6 +112,8 @@ pub struct H5adWriter {
     obs: Node,
     obsm: Node,
     n_cells: u64,
+    /// More than `n_cells` after a push that failed half-way.
+    n_begun: u64,
     file: H5File,
     /// Last, so that it outlives the open files in it.
     folder: TempDir,
@@ -176,6 +178,7 @@ impl H5adWriter {
             obsm: root.group("obsm", DICT)?,
             obs,
             n_cells: 0,
+            n_begun: 0,
             file,
             folder,
         })
@@ -201,6 +204,7 @@ impl H5adWriter {
         columns: &[ObsValues<'_>],
     ) -> Result<()> {
         self.check_cells(cell_ids.len(), counts, columns)?;
+        self.n_begun += cell_ids.len() as u64;
         self.matrix.push(counts)?;
         let cell_ids: Vec<&str> = cell_ids.iter().map(AsRef::as_ref).collect();
         self.ids.append(&cell_ids)?;
@@ -263,12 +267,14 @@ impl H5adWriter {
     /// is replaced. Returns the number of cells.
     ///
     /// # Errors
-    /// [`Error::Length`] if a matrix of obsm has not a row for each cell;
+    /// [`Error::Length`] if a matrix of obsm has not a row for each cell, or if
+    /// cells were not written whole because a call before failed;
     /// [`Error::Io`] or [`Error::Hdf5`] if the file cannot be written.
     pub fn finish(self) -> Result<u64> {
         for rows in &self.embeddings {
             agree(&self.path, format!("rows of obsm/{}", rows.name), rows.n_rows, self.n_cells)?;
         }
+        agree(&self.path, "cells written whole".to_owned(), self.n_cells, self.n_begun)?;
         self.matrix.finish(self.n_cells)?;
         let texts = self.columns.iter().filter_map(|column| match column {
             Column::Text(name) => Some(name.as_str()),

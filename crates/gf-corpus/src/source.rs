@@ -117,6 +117,9 @@ pub trait CountSource: Send {
 /// what is wrong with the file.
 pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
+    if meta.is_dir() && is_zarr(path) {
+        return Err(Error::Zarr { path: path.to_owned() });
+    }
     if meta.is_dir() {
         return Ok(Box::new(mex::MexSource::open(path)?));
     }
@@ -129,6 +132,10 @@ pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn Count
         _ if delimited::is_table(path) => Ok(Box::new(delimited::DelimitedSource::open(path)?)),
         _ => Err(Error::UnknownFormat { path: path.to_owned() }),
     }
+}
+
+fn is_zarr(folder: &Path) -> bool {
+    ["zarr.json", ".zgroup"].iter().any(|name| folder.join(name).is_file())
 }
 
 /// Opens an HDF5 file by what lies in it.

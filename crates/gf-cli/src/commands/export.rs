@@ -16,9 +16,12 @@ pub struct ExportArgs {
     /// Corpus folder.
     #[arg(value_name = "CORPUS")]
     corpus: PathBuf,
-    /// AnnData file to write; a file that is there is replaced.
+    /// AnnData file to write.
     #[arg(short, long, value_name = "H5AD")]
     output: PathBuf,
+    /// Replace a file that is there: it may be somebody's data.
+    #[arg(long)]
+    overwrite: bool,
     /// Leave out malignant cells and cell lines; the catalogue of the corpus says which they
     /// are.
     #[arg(long)]
@@ -28,6 +31,11 @@ pub struct ExportArgs {
 /// Writes the cells of a corpus as one .h5ad and says how many they are.
 pub fn run(args: &ExportArgs, shell: &Shell) -> Result<(), Failure> {
     claim_file(&args.output)?;
+    if args.output.exists() && !args.overwrite {
+        let reason =
+            format!("{}: exists, and is replaced only with --overwrite", args.output.display());
+        return Err(Failure::Error(reason.into()));
+    }
     let corpus = Corpus::open(&args.corpus)?;
     let selection = if args.only_normal { Selection::PRETRAINING } else { Selection::ALL };
     let mut meter = shell.progress("exporting", "cells");

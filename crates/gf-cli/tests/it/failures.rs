@@ -52,6 +52,8 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     t(folder, &format!("perturb {model} -o full"), 1, &["found notes.txt"]);
     t(folder, "ingest CELLS -o full", 1, &["full"]);
     t(folder, "medians corpus -o full", 1, &["full: found a folder"]);
+    std::fs::write(folder.join("mine.h5ad"), "mine").unwrap();
+    t(folder, "export corpus -o mine.h5ad", 1, &["mine.h5ad: exists", "--overwrite"]);
     t(folder, "export corpus -o full", 1, &["full: found a folder"]);
     t(folder, &format!("embed {model} -o full"), 1, &["full: found a folder"]);
     t(folder, "report full -o page.html", 1, &["full: found none of corpus"]);

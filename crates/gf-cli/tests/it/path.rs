@@ -16,7 +16,10 @@ fn counts_become_ranked_genes_and_a_page() {
     let again = json(folder, "ingest cells.h5ad -o again");
     assert_eq!(again["cells"], 559);
     assert_eq!(again["totals"]["counts_kept"], exported["report"]["counts"]);
-    assert_eq!(json(folder, "export corpus --only-normal -o cells.h5ad")["report"]["cells"], 559);
+    assert_eq!(
+        json(folder, "export corpus --only-normal --overwrite -o cells.h5ad")["report"]["cells"],
+        559
+    );
 
     ok(folder, "medians corpus -o medians.tsv");
     let tokenized =

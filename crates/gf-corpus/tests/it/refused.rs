@@ -47,6 +47,17 @@ fn mex_values() {
 }
 
 #[test]
+fn an_anndata_zarr_store() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, mark) in [("cells.zarr", "zarr.json"), ("older.zarr", ".zgroup")] {
+        let store = folder.path().join(name);
+        fs::create_dir(&store).unwrap();
+        write(&store.join(mark), "{}");
+        check(store, None, &["AnnData zarr", "save it as .h5ad"]);
+    }
+}
+
+#[test]
 fn mex_structure() {
     let to = |from: &'static str, to: &'static str| {
         move |m: &mut Mex| {
