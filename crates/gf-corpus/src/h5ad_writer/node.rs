@@ -22,6 +22,10 @@ const STRING_ARRAY: Encoding = ("string-array", "0.2.0");
 const GZIP_LEVEL: u32 = 1;
 /// Bytes of a reference to a string.
 const STRING_REFERENCE: u32 = 16;
+/// Bytes of a heap of strings, of those HDF5 itself makes the largest.
+const HEAP_BYTES: usize = 1 << 16;
+/// Bytes of a heap that each string takes besides its own, rounded up to 8.
+const HEAP_OBJECT: usize = 16;
 
 /// A group of the file.
 pub(super) struct Node {
@@ -143,6 +147,19 @@ impl Array {
     }
 }
 
+/// How many of the first strings fit into one heap, at least one: every call of
+/// rust-hdf5 makes a heap of all it is given, which is read whole for each of them.
+fn fit_in_heap(values: &[&str]) -> usize {
+    // The head of the heap, and of the free space at its end.
+    let mut free = HEAP_BYTES - 2 * HEAP_OBJECT;
+    let fits = |text: &&&str| {
+        let size = HEAP_OBJECT + text.len().next_multiple_of(8);
+        free = free.saturating_sub(size);
+        free > 0
+    };
+    values.iter().take_while(fits).count().max(1)
+}
+
 /// A data set of strings that grows.
 pub(super) struct Strings {
     group: Arc<H5Group>,
@@ -161,6 +178,12 @@ impl Strings {
                 expected: "text without zero bytes".to_owned(),
             });
         }
-        self.group.append_vlen_strings(&self.name, values).map_err(self.place.error())
+        let mut rest = values;
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(fit_in_heap(rest));
+            self.group.append_vlen_strings(&self.name, piece).map_err(self.place.error())?;
+            rest = behind;
+        }
+        Ok(())
     }
 }

@@ -87,13 +87,14 @@ proptest! {
 
         let cells = blocks.concat();
         let (names, found) = read(&path);
-        prop_assert_eq!(names, ["word", "number"]);
+        // Columns are read by name.
+        prop_assert_eq!(names, ["number", "word"]);
         let expected: Vec<_> = cells.iter().map(|(row, _, _)| row.clone()).collect();
         prop_assert_eq!(found.counts, counts(9, &expected));
         prop_assert_eq!(found.cell_ids, (0..n).map(|cell| format!("cell {cell}")).collect::<Vec<_>>());
         let words: Vec<_> = cells.iter().map(|(_, word, _)| word.clone()).collect();
         let numbers: Vec<_> = cells.iter().map(|(_, _, number)| Some(number.to_string())).collect();
-        prop_assert_eq!(found.columns, [words, numbers]);
+        prop_assert_eq!(found.columns, [numbers, words]);
         let file = H5File::open(&path).unwrap();
         let stored = file.dataset("obsm/X_test").unwrap();
         prop_assert_eq!(stored.shape(), [n, 3]);
@@ -133,9 +134,10 @@ fn many_values_are_plain_text() {
             writer.push_cells(&ids, &counts, &[many, few]).unwrap();
         }
         writer.finish().unwrap();
-        let (_, found) = read(&path);
+        let (names, found) = read(&path);
+        assert_eq!(names, ["few", "many"]);
         let expected: Vec<_> = (0..MANY).map(|cell| value(cell).map(str::to_owned)).collect();
-        assert!(found.columns[0] == expected, "missing {missing:?}");
+        assert!(found.columns[1] == expected, "missing {missing:?}");
         let file = H5File::open(&path).unwrap();
         assert!(file.dataset("obs/few/codes").is_ok() && file.dataset("obs/many/codes").is_err());
     }
@@ -217,18 +219,23 @@ fn a_corpus_is_exported_whole() {
     let report = export_h5ad(&corpus, &path, Selection::ALL, go_on).unwrap();
     assert_eq!((report.cells, report.counts), (559, ledger.totals().counts_kept));
     let (names, found) = read(&path);
-    assert_eq!(names[..3], ["study", "n_counts", "n_genes"]);
+    let column = |name: &str| {
+        let at = names.iter().position(|found| found == name);
+        &found.columns[at.unwrap_or_else(|| panic!("{names:?} lack {name}"))]
+    };
+    assert_eq!(names.len(), 3 + corpus.columns().len());
+    assert!(column("study").iter().all(|study| study.as_deref() == Some("immune_559")));
     let mut row = 0;
     for block in corpus.blocks() {
         let block = block.unwrap();
         for cell in 0..block.cell_ids.len() {
             assert_eq!(found.cell_ids[row], block.cell_ids[cell]);
             assert_eq!(found.counts.row(row), block.counts.row(cell));
-            assert_eq!(found.columns[1][row], Some(block.totals[cell].to_string()));
+            assert_eq!(column("n_counts")[row], Some(block.totals[cell].to_string()));
             let n_genes = block.counts.row(cell).0.len();
-            assert_eq!(found.columns[2][row], Some(n_genes.to_string()));
-            for (column, values) in found.columns[3..].iter().zip(&block.columns) {
-                assert_eq!(column[row], values[cell]);
+            assert_eq!(column("n_genes")[row], Some(n_genes.to_string()));
+            for (name, values) in corpus.columns().iter().zip(&block.columns) {
+                assert_eq!(column(name)[row], values[cell]);
             }
             row += 1;
         }
