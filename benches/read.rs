@@ -23,7 +23,7 @@ const CHUNK: usize = 8_192;
 /// One count in eleven is above zero.
 fn count(cell: usize, gene: usize) -> u32 {
     let mixed = (cell * 7_919 + gene * 104_729) % 1_009;
-    if mixed % 11 == 0 { 1 + mixed as u32 % 5 } else { 0 }
+    if mixed.is_multiple_of(11) { 1 + mixed as u32 % 5 } else { 0 }
 }
 
 fn cell_names() -> Vec<String> {
