@@ -52,7 +52,7 @@ if len(sys.argv) > 2:
     both = by_gene.index.intersection(ours.index)
     differ = (by_gene[both] != ours[both]).sum()
     by_cell = pandas.Series(sums(source[:, known], 1), source.obs_names)[cells.obs_names]
-    cells_differ = (by_cell.to_numpy() != sums(cells, 1)).sum()
+    cells_differ = (by_cell.to_numpy() != sums(cells[:, both], 1)).sum()
     lost = by_gene.drop(both)
     print(f"source {source.shape}, of which {cells.n_obs} cells are in the export")
     print(f"sums of {len(both)} genes: {differ} differ; {len(lost)} genes of the source with {lost.sum()} counts are not in the export")
