@@ -284,7 +284,6 @@ mod tests {
         check(&[], 100, &[]);
     }
 
-    /// A copy keeps being found as genes go astray, and no group counts twice.
     #[test]
     fn coarse_groups_are_sums_of_the_fine() {
         let profile =

@@ -98,7 +98,7 @@ pub fn ingest(
     progress: &mut StudyProgress,
 ) -> Result<Ledger> {
     let CrossReference { kept: studies, superseded } = if options.every_offer {
-        CrossReference { kept: catalogue.studies.clone(), superseded: Vec::new() }
+        CrossReference { kept: catalogue.studies.clone(), ..CrossReference::default() }
     } else {
         catalogue.clone().cross_reference()
     };

@@ -22,6 +22,7 @@ mod market;
 mod mex;
 mod delimited;
 
+use hdf5::H5;
 pub(crate) use text::{Lines, open_text};
 
 /// Farthest a stored value may lie from a whole number and still be a count.
@@ -117,17 +118,17 @@ pub trait CountSource: Send {
 /// what is wrong with the file.
 pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
-    if meta.is_dir() && is_zarr(path) {
-        return Err(Error::Zarr { path: path.to_owned() });
-    }
     if meta.is_dir() {
+        if is_zarr(path) {
+            return Err(Error::Zarr { path: path.to_owned() });
+        }
         return Ok(Box::new(mex::MexSource::open(path)?));
     }
     let end = path.extension().unwrap_or_default().to_ascii_lowercase();
     match end.to_str() {
-        Some("h5ad") => Ok(Box::new(h5ad::H5adSource::open(path, options)?)),
-        Some("loom") => Ok(Box::new(loom::LoomSource::open(path, options)?)),
-        Some("h5" | "hdf5") => open_hdf5(path, options),
+        Some("h5ad") => Ok(Box::new(h5ad::H5adSource::open(&H5::open(path)?, options)?)),
+        Some("loom") => Ok(Box::new(loom::LoomSource::open(&H5::open(path)?, options)?)),
+        Some("h5" | "hdf5") => open_hdf5(&H5::open(path)?, options),
         _ if mex::is_matrix(path) => Ok(Box::new(mex::MexSource::open(path)?)),
         _ if delimited::is_table(path) => Ok(Box::new(delimited::DelimitedSource::open(path)?)),
         _ => Err(Error::UnknownFormat { path: path.to_owned() }),
@@ -139,21 +140,20 @@ fn is_zarr(folder: &Path) -> bool {
 }
 
 /// Opens an HDF5 file by what lies in it.
-fn open_hdf5(path: &Path, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
-    let h5 = hdf5::H5::open(path)?;
+fn open_hdf5(h5: &H5, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
     let has = |names: [&str; 2]| names.iter().all(|name| h5.has(name));
-    if tenx_h5::is_tenx(&h5) {
-        return Ok(Box::new(tenx_h5::TenxSource::open(path, options)?));
+    if tenx_h5::is_tenx(h5) {
+        return Ok(Box::new(tenx_h5::TenxSource::open(h5, options)?));
     }
     if has(["obs", "var"]) {
-        return Ok(Box::new(h5ad::H5adSource::open(path, options)?));
+        return Ok(Box::new(h5ad::H5adSource::open(h5, options)?));
     }
     if has(["matrix", "row_attrs"]) {
-        return Ok(Box::new(loom::LoomSource::open(path, options)?));
+        return Ok(Box::new(loom::LoomSource::open(h5, options)?));
     }
     let present = h5.top();
     let present = if present.is_empty() { "nothing".to_owned() } else { present.join(", ") };
-    Err(Error::UnknownHdf5 { path: path.to_owned(), present })
+    Err(Error::UnknownHdf5 { path: h5.path().to_owned(), present })
 }
 
 /// The count a stored number stands for, if it stands for one.

@@ -49,15 +49,14 @@ pub(super) struct H5adSource {
 }
 
 impl H5adSource {
-    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
-        let h5 = H5::open(path)?;
-        let cells = Table::open(&h5, "obs")?;
+    pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
+        let cells = Table::open(h5, "obs")?;
         let (matrix, genes) = match &options.layer {
-            Some(layer) => open_layer(&h5, layer, &cells)?,
-            None => choose(&h5, &cells)?,
+            Some(layer) => open_layer(h5, layer, &cells)?,
+            None => choose(h5, &cells)?,
         };
         let columns = cells.columns.iter().map(|(name, _)| name.clone()).collect();
-        let path = path.to_owned();
+        let path = h5.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
 }

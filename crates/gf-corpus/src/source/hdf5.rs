@@ -39,11 +39,16 @@ pub(super) struct H5 {
 
 impl H5 {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        // Locks fail on read-only media, and nothing is written here.
-        let file = H5File::options().no_locking().open(path).map_err(error(path, "/"))?;
         let len = std::fs::metadata(path).map_err(Error::io(path))?.len();
-        trees::check(path, file.userblock_size(), len)?;
-        Ok(Self { file, path: path.to_owned(), len })
+        let h5 = Self { file: handle(path)?, path: path.to_owned(), len };
+        trees::check(path, h5.file.userblock_size(), len)?;
+        Ok(h5)
+    }
+
+    /// Another handle of the file, for one handle reads for one thread at a
+    /// time. The file was looked through when it was opened first.
+    pub(super) fn twin(&self) -> Result<Self> {
+        Ok(Self { file: handle(&self.path)?, path: self.path.clone(), len: self.len })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -116,6 +121,11 @@ impl H5 {
             expected: expected.to_owned(),
         }
     }
+}
+
+fn handle(path: &Path) -> Result<H5File> {
+    // Locks fail on read-only media, and nothing is written here.
+    H5File::options().no_locking().open(path).map_err(error(path, "/"))
 }
 
 /// An open data set and where it came from.

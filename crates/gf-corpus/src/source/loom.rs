@@ -83,9 +83,8 @@ struct Window {
 }
 
 impl LoomSource {
-    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
-        let h5 = H5::open(path)?;
-        let layer = find_layer(&h5, options.layer.as_deref())?;
+    pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
+        let layer = find_layer(h5, options.layer.as_deref())?;
         let matrix = h5.dataset(&layer)?;
         let (n_genes, n_cells) = match matrix.shape()[..] {
             [n_genes, n_cells] if n_genes <= MAX_GENES && n_cells <= u32::MAX as usize => {
@@ -93,17 +92,16 @@ impl LoomSource {
             }
             _ => return Err(matrix.encoding(&format!("at most {MAX_GENES} genes × 2^32 cells"))),
         };
-        let mut texts = Texts::open(&h5)?;
-        let (genes, unused) = read_genes(&h5, &mut texts, n_genes)?;
-        let mut cells = Cells::open(&h5, texts, n_cells)?;
+        let mut texts = Texts::open(h5)?;
+        let (genes, unused) = read_genes(h5, &mut texts, n_genes)?;
+        let mut cells = Cells::open(h5, texts, n_cells)?;
         cells.unread.extend(unused);
         Ok(Self {
-            path: path.to_owned(),
+            path: h5.path().to_owned(),
             layer,
             matrix,
             genes,
             cells,
-
             window: Window::default(),
             next_cell: 0,
         })

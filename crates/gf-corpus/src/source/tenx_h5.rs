@@ -51,13 +51,12 @@ pub(super) struct TenxSource {
 }
 
 impl TenxSource {
-    pub(super) fn open(path: &Path, options: &SourceOptions) -> Result<Self> {
-        let h5 = H5::open(path)?;
-        let mut texts = Texts::open(&h5)?;
-        let chosen = features::choose(&h5, &mut texts, options.layer.as_deref())?;
-        let features = Features::read(&h5, &mut texts, &chosen.group)?;
-        let barcodes = Vector::expect(&h5, &format!("{}/barcodes", chosen.group))?;
-        let matrix = Matrix::open(&h5, &chosen.group, features.rows.len(), barcodes.len())?;
+    pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
+        let mut texts = Texts::open(h5)?;
+        let chosen = features::choose(h5, &mut texts, options.layer.as_deref())?;
+        let features = Features::read(h5, &mut texts, &chosen.group)?;
+        let barcodes = Vector::expect(h5, &format!("{}/barcodes", chosen.group))?;
+        let matrix = Matrix::open(h5, &chosen.group, features.rows.len(), barcodes.len())?;
         let mut other = features.other();
         let mut apart = Vec::new();
         for (group, n_rows) in chosen.apart {
@@ -65,7 +64,7 @@ impl TenxSource {
             other.insert(name.clone(), OtherFeatures { rows: n_rows as u64, counts: 0 });
             apart.push((name, h5.vector(&format!("{group}/data"))?));
         }
-        let path = path.to_owned();
+        let path = h5.path().to_owned();
         Ok(Self { path, features, texts, barcodes, matrix, other, apart, next_cell: 0 })
     }
 

@@ -28,8 +28,7 @@ impl Compressed {
     pub(super) fn open(h5: &H5, layer: &str, n_major: usize, n_minor: usize) -> Result<Self> {
         let part = |name: &str| format!("{layer}/{name}");
         let data = h5.dataset(&part("data"))?;
-        // A handle of its own, for one handle reads for one thread at a time.
-        let indices = H5::open(h5.path())?.dataset(&part("indices"))?;
+        let indices = h5.twin()?.dataset(&part("indices"))?;
         let offsets = h5.dataset(&part("indptr"))?;
         let length = |what: &str, found: usize, expected: usize| {
             let (found, expected) = (found as u64, expected as u64);

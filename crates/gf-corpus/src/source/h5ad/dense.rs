@@ -32,7 +32,7 @@ impl Dense {
             let expected = format!("an array of shape [{n_cells}, {n_genes}]");
             return Err(data.encoding(&expected));
         }
-        let twin = H5::open(h5.path())?.dataset(layer)?;
+        let twin = h5.twin()?.dataset(layer)?;
         let row = n_genes.max(1);
         let chunk = data.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1).max(1);
         let piece = PIECE.div_ceil(row).next_multiple_of(chunk).min(MAX_PIECE / row).max(1);

@@ -42,7 +42,7 @@ impl Matrix {
         let part = |name: &str| h5.vector(&format!("{group}/{name}"));
         let (indptr, indices) = (part("indptr")?, part("indices")?);
         // An open file reads for one thread at a time, so the counts have their own.
-        let data = H5::open(h5.path())?.vector(&format!("{group}/data"))?;
+        let data = h5.twin()?.vector(&format!("{group}/data"))?;
         let shape = part("shape")?;
         h5.agree(&format!("{group}/shape: numbers"), shape.len(), 2)?;
         let shape: Vec<u64> = shape.integers(0, 2)?;
