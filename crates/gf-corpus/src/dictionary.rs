@@ -1,7 +1,12 @@
 //! Dictionaries of names as other programs keep them: Python's pickles, and
 //! JSON objects. What the names stand for is the reader's business.
 
-use std::{io::Read, path::Path};
+use std::{fmt, io::Read, path::Path};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 
 use crate::{
     error::{Error, Result},
@@ -67,86 +72,72 @@ fn from_pickle(path: &Path, bytes: &[u8]) -> Result<Vec<(String, Value)>> {
     pairs.into_iter().map(entry).collect()
 }
 
-/// A flat object. Numbers are parsed by the standard library, which is exact
-/// to the last bit; `serde_json` is so only with a feature.
+/// A flat object, with keys that come twice as often as they come.
 fn from_json(path: &Path, bytes: &[u8]) -> Result<Vec<(String, Value)>> {
-    let mut json = Json { path, bytes, at: 0 };
-    let mut entries = Vec::new();
-    json.expect(b'{')?;
-    while json.peek() != Some(b'}') {
-        if !entries.is_empty() {
-            json.expect(b',')?;
-        }
-        let key = json.text()?;
-        json.expect(b':')?;
-        entries.push((key, json.value()?));
-    }
-    json.at += 1;
-    match json.peek() {
-        None => Ok(entries),
-        Some(_) => Err(json.unexpected("the end of the file")),
+    let Entries(entries) = serde_json::from_slice(bytes).map_err(|reason| {
+        unfit(path, "JSON", reason.to_string(), "an object of numbers and texts")
+    })?;
+    Ok(entries)
+}
+
+/// The pairs of a JSON object in the order of the file.
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(EntriesVisitor)
     }
 }
 
-/// Where a reader is in a JSON text.
-struct Json<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    at: usize,
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Entries, A::Error> {
+        let mut entries = Vec::new();
+        while let Some((key, Plain(value))) = pairs.next_entry()? {
+            entries.push((key, value));
+        }
+        Ok(Entries(entries))
+    }
 }
 
-impl Json<'_> {
-    /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
-        let rest = &self.bytes[self.at..];
-        self.at += rest.len() - rest.trim_ascii_start().len();
-        self.bytes.get(self.at).copied()
+/// A number or a text.
+struct Plain(Value);
+
+impl<'de> Deserialize<'de> for Plain {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(PlainVisitor)
+    }
+}
+
+struct PlainVisitor;
+
+impl Visitor<'_> for PlainVisitor {
+    type Value = Plain;
+
+    fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        text.write_str("a number or a text")
     }
 
-    fn expect(&mut self, byte: u8) -> Result<()> {
-        match self.peek() == Some(byte) {
-            true => {
-                self.at += 1;
-                Ok(())
-            }
-            false => Err(self.unexpected(&format!("{:?}", char::from(byte)))),
-        }
+    fn visit_i64<E>(self, number: i64) -> Result<Plain, E> {
+        Ok(Plain(Value::Int(number)))
     }
 
-    fn text(&mut self) -> Result<String> {
-        self.peek();
-        let mut texts = serde_json::Deserializer::from_slice(&self.bytes[self.at..]).into_iter();
-        match texts.next() {
-            Some(Ok(text)) => {
-                self.at += texts.byte_offset();
-                Ok(text)
-            }
-            _ => Err(self.unexpected("a text in quotes")),
-        }
+    fn visit_u64<E>(self, number: u64) -> Result<Plain, E> {
+        Ok(Plain(i64::try_from(number).map_or(Value::Float(number as f64), |n| Value::Int(n))))
     }
 
-    fn value(&mut self) -> Result<Value> {
-        if self.peek() == Some(b'"') {
-            return self.text().map(Value::Str);
-        }
-        let rest = &self.bytes[self.at..];
-        let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-        let n_bytes = rest.iter().take_while(|byte| is_part(byte)).count();
-        let token = &rest[..n_bytes];
-        let is_number = serde_json::from_slice::<serde_json::Number>(token).is_ok();
-        let text = std::str::from_utf8(token).ok().filter(|_| is_number);
-        let value = text.and_then(|text| {
-            let whole = text.parse().ok().map(Value::Int);
-            whole.or_else(|| text.parse().ok().map(Value::Float))
-        });
-        let value = value.ok_or_else(|| self.unexpected("a number or a text"))?;
-        self.at += n_bytes;
-        Ok(value)
+    fn visit_f64<E>(self, number: f64) -> Result<Plain, E> {
+        Ok(Plain(Value::Float(number)))
     }
 
-    fn unexpected(&self, expected: &str) -> Error {
-        let rest = &self.bytes[self.at.min(self.bytes.len())..];
-        let found = String::from_utf8_lossy(&rest[..rest.len().min(40)]).into_owned();
-        unfit(self.path, &format!("JSON at byte {}", self.at), found, expected)
+    fn visit_str<E>(self, text: &str) -> Result<Plain, E> {
+        Ok(Plain(Value::Str(text.to_owned())))
     }
 }

@@ -39,6 +39,7 @@
 mod gene;
 mod annotation;
 mod counts;
+mod metadata;
 mod sort;
 mod source;
 mod doi;
@@ -94,6 +95,7 @@ pub use ledger::{
 pub use medians::{
     MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians, refine_medians,
 };
+pub use metadata::{MetadataColumn, MetadataKind, MetadataValue};
 pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;
 pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};
