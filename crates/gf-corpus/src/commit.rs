@@ -135,7 +135,10 @@ fn content_hash(parts: &[Part], duplicates: &Option<Stored>, ledger: &Ledger) ->
     };
     for (part, file) in parts.iter().zip(&ledger.files) {
         update(&part.manifest.genes);
-        part.manifest.columns.iter().for_each(|column| update(column));
+        part.manifest.columns.iter().for_each(|column| {
+            update(&column.name);
+            update(&format!("{:?}", column.kind));
+        });
         part.manifest.shards.iter().for_each(|shard| update(&shard.xxh3));
         if file.qualified_ids {
             update(&file.name);

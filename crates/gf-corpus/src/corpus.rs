@@ -13,13 +13,14 @@ use crate::{
     gene::Gene,
     gene_list,
     ledger::Ledger,
+    metadata::{MetadataColumn, MetadataField, MetadataValue},
     shard::{ArrowReader, StudyBlock, broken},
     store::{MANIFEST, Manifest, StudyManifest, check_version, read_json, study_hash},
     study::Study,
 };
 
 /// Some consecutive cells of a corpus.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CellBlock {
     /// One id a cell, unique in the corpus.
     pub cell_ids: Vec<String>,
@@ -30,8 +31,8 @@ pub struct CellBlock {
     pub totals: Vec<u64>,
     /// Cells × the genes of the corpus.
     pub counts: CountMatrix,
-    /// One vector per metadata column, one value a cell.
-    pub columns: Vec<Vec<Option<String>>>,
+    /// One per [`Corpus::columns`], of its kind, one value a cell.
+    pub columns: Vec<MetadataColumn>,
 }
 
 /// Which cells of a corpus are read.
@@ -59,7 +60,7 @@ pub struct Corpus {
     studies: Vec<Study>,
     parts: Vec<Part>,
     genes: Vec<Gene>,
-    columns: Vec<String>,
+    columns: Vec<MetadataField>,
     copies: Copies,
 }
 
@@ -121,14 +122,16 @@ impl Corpus {
             }
             part.genes = Arc::clone(&lists[list]);
             for column in &part.manifest.columns {
-                if !self.columns.contains(column) {
-                    self.columns.push(column.clone());
+                match self.columns.iter_mut().find(|known| known.name == column.name) {
+                    Some(known) => known.kind = known.kind.common(column.kind),
+                    None => self.columns.push(column.clone()),
                 }
             }
             self.parts.push(part);
         }
         for part in &mut self.parts {
-            let place = |column| part.manifest.columns.iter().position(|name| name == column);
+            let columns = &part.manifest.columns;
+            let place = |field: &MetadataField| columns.iter().position(|c| c.name == field.name);
             part.columns = self.columns.iter().map(place).collect();
         }
         Ok(())
@@ -192,9 +195,10 @@ impl Corpus {
         self.parts.last().map_or(0, |part| part.start + part.manifest.n_cells)
     }
 
-    /// Names of the metadata columns.
+    /// The metadata columns of all studies. What is of several kinds in
+    /// different studies is of their [common](crate::MetadataKind::common) kind.
     #[must_use]
-    pub fn columns(&self) -> &[String] {
+    pub fn columns(&self) -> &[MetadataField] {
         &self.columns
     }
 
@@ -231,8 +235,8 @@ impl Corpus {
             .map(|cell| {
                 let is_copy = self.copies.contains(part.start + at.row + cell as u64);
                 let column = |name: &str| {
-                    let place = part.manifest.columns.iter().position(|column| column == name)?;
-                    block.columns[place][cell].as_deref()
+                    let place = part.manifest.columns.iter().position(|field| field.name == name);
+                    place.map_or(MetadataValue::Missing, |place| block.columns[place].get(cell))
                 };
                 let is_left_out =
                     selection.only_normal && study.malignant.is_cell_malignant(column);
@@ -246,12 +250,13 @@ impl Corpus {
         };
         let n_cells = block.cell_ids.len();
         let mut columns = block.columns;
-        let column = |place: &Option<usize>| match place {
-            Some(place) => std::mem::take(&mut columns[*place]),
-            None => vec![None; n_cells],
+        let column = |(place, field): (&Option<usize>, &MetadataField)| {
+            let absent = MetadataColumn::missing(field.kind, n_cells);
+            let Some(place) = *place else { return absent };
+            std::mem::replace(&mut columns[place], absent).into_kind(field.kind)
         };
         Ok(CellBlock {
-            columns: part.columns.iter().map(column).collect(),
+            columns: part.columns.iter().zip(&self.columns).map(column).collect(),
             cell_ids: block.cell_ids.into_iter().map(qualified).collect(),
             studies: vec![at.study as u32; n_cells],
             totals: block.totals,
@@ -301,7 +306,7 @@ impl Blocks<'_> {
                 self.at.shard += 1;
             }
             let Some(reader) = &mut self.open else { continue };
-            let Some(block) = reader.next_block(part.genes.len(), part.manifest.columns.len())?
+            let Some(block) = reader.next_block(part.genes.len(), &part.manifest.columns)?
             else {
                 self.open = None;
                 continue;

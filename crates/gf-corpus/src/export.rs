@@ -8,8 +8,9 @@ use serde::Serialize;
 use crate::{
     corpus::{CellBlock, Corpus, Selection},
     error::{Error, Result},
-    h5ad_writer::{H5adWriter, ObsColumn, ObsValues, is_name},
+    h5ad_writer::{H5adWriter, is_name},
     ingest::Progress,
+    metadata::{MetadataColumn, MetadataField, MetadataKind},
 };
 
 /// Columns that the export adds: the study's id, the counts of all gene rows of
@@ -48,19 +49,21 @@ pub fn export_h5ad(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<ExportReport> {
     let names = obs_names(corpus.columns());
-    let mut writer = H5adWriter::create(path, corpus.genes(), &obs_columns(&names))?;
+    let mut writer = H5adWriter::create(path, corpus.genes(), &obs_columns(corpus, &names))?;
     let total = corpus.n_cells_in(selection);
     let mut counts = 0;
     for block in corpus.select(selection) {
-        let block = block?;
+        let mut block = block?;
         counts += block.counts.values().iter().map(|&count| u64::from(count)).sum::<u64>();
-        writer.push_cells(&block.cell_ids, &block.counts, &obs_values(corpus, &block)?)?;
+        let columns = obs_values(corpus, &mut block)?;
+        writer.push_cells(&block.cell_ids, &block.counts, &columns)?;
         if progress(Progress { done: writer.n_cells(), total }).is_break() {
             return Err(Error::Cancelled);
         }
     }
     let cells = writer.finish()?;
-    let old_and_new = corpus.columns().iter().cloned().zip(names.iter().cloned());
+    let old = corpus.columns().iter().map(|field| field.name.clone());
+    let old_and_new = old.zip(names.iter().cloned());
     Ok(ExportReport {
         cells,
         not_selected: corpus.n_cells() as u64 - cells,
@@ -71,37 +74,36 @@ pub fn export_h5ad(
     })
 }
 
-fn obs_columns(names: &[String]) -> Vec<ObsColumn> {
-    let [study, n_counts, n_genes] = OWN.map(str::to_owned);
-    let own = [ObsColumn::Text(study), ObsColumn::Integers(n_counts), ObsColumn::Integers(n_genes)];
-    own.into_iter().chain(names.iter().cloned().map(ObsColumn::Text)).collect()
+fn obs_columns(corpus: &Corpus, names: &[String]) -> Vec<MetadataField> {
+    let kinds = [MetadataKind::Text, MetadataKind::Integer, MetadataKind::Integer];
+    let own = OWN.into_iter().zip(kinds).map(|(name, kind)| MetadataField::new(name, kind));
+    let columns = names.iter().zip(corpus.columns());
+    own.chain(columns.map(|(name, old)| MetadataField::new(name, old.kind))).collect()
 }
 
-fn obs_values<'a>(corpus: &'a Corpus, block: &'a CellBlock) -> Result<Vec<ObsValues<'a>>> {
+fn obs_values(corpus: &Corpus, block: &mut CellBlock) -> Result<Vec<MetadataColumn>> {
     let studies = block.studies.iter();
-    let studies = studies.map(|&study| Some(corpus.studies()[study as usize].id.as_str()));
+    let studies = studies.map(|&study| Some(corpus.studies()[study as usize].id.clone()));
     let totals = block.totals.iter().enumerate().map(|(cell, &total)| {
         let reason = || format!("found {total} counts, expected at most {}", i64::MAX);
-        i64::try_from(total).map_err(|_| Error::Counts { cell, reason: reason() })
+        i64::try_from(total).map(Some).map_err(|_| Error::Counts { cell, reason: reason() })
     });
-    let n_genes = block.counts.rows().map(|(genes, _)| genes.len() as i64);
+    let n_genes = block.counts.rows().map(|(genes, _)| Some(genes.len() as i64));
     let own = [
-        ObsValues::Text(studies.collect()),
-        ObsValues::Integers(totals.collect::<Result<_>>()?),
-        ObsValues::Integers(n_genes.collect()),
+        MetadataColumn::Text(studies.collect()),
+        MetadataColumn::Integers(totals.collect::<Result<_>>()?),
+        MetadataColumn::Integers(n_genes.collect()),
     ];
-    let columns = block.columns.iter();
-    let columns =
-        columns.map(|values| ObsValues::Text(values.iter().map(Option::as_deref).collect()));
-    Ok(own.into_iter().chain(columns).collect())
+    Ok(own.into_iter().chain(std::mem::take(&mut block.columns)).collect())
 }
 
 /// Names under which the columns can stand in one obs, in their order: a name
 /// that can stay does, whatever comes before it.
-fn obs_names(columns: &[String]) -> Vec<String> {
+fn obs_names(columns: &[MetadataField]) -> Vec<String> {
     let stays = |name: &str| is_name(name) && !OWN.contains(&name);
     let mut taken: HashSet<String> = OWN.map(str::to_owned).into();
-    taken.extend(columns.iter().filter(|name| stays(name)).cloned());
+    let names = columns.iter().map(|field| &field.name);
+    taken.extend(names.clone().filter(|name| stays(name)).cloned());
     let mut rename = |name: &String| {
         if stays(name) {
             return name.clone();
@@ -113,7 +115,7 @@ fn obs_names(columns: &[String]) -> Vec<String> {
         taken.insert(name.clone());
         name
     };
-    columns.iter().map(&mut rename).collect()
+    names.map(&mut rename).collect()
 }
 
 #[cfg(test)]
@@ -124,7 +126,8 @@ mod tests {
     fn columns_that_cannot_keep_their_name_get_a_free_one() {
         #[track_caller]
         fn check(columns: &[&str], expected: &[&str]) {
-            let columns: Vec<String> = columns.iter().map(|&name| name.to_owned()).collect();
+            let field = |name: &&str| MetadataField::new(*name, MetadataKind::Text);
+            let columns: Vec<MetadataField> = columns.iter().map(field).collect();
             assert_eq!(obs_names(&columns), expected);
         }
         check(&[], &[]);

@@ -4,8 +4,9 @@
 //!
 //! Counts are written as 32-bit integers and not as the 32-bit floats many
 //! files have: these are exact to 2²⁴ only, and numpy adds integers up in 64
-//! bits. Text columns become categorical columns, whose codes can be told only
-//! when every value was seen: until then they wait in a temporary file.
+//! bits. Text columns become categorical columns, and whole numbers and truth
+//! values nullable columns if some are missing; that can be told only when every
+//! value was seen: until then they wait in a temporary file.
 
 use std::{
     collections::HashSet,
@@ -24,6 +25,7 @@ use crate::{
     counts::CountMatrix,
     error::{Error, Result},
     gene::Gene,
+    metadata::{MetadataColumn, MetadataField, MetadataKind},
 };
 
 mod node;
@@ -41,43 +43,6 @@ const CHUNK_BYTES: usize = 1 << 18;
 /// Name of the index of obs and var.
 const INDEX: &str = "_index";
 
-/// A column of obs, and what its values are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ObsColumn {
-    /// Words, of which cells may have none.
-    Text(String),
-    /// Whole numbers.
-    Integers(String),
-}
-
-impl ObsColumn {
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Text(name) | Self::Integers(name) => name,
-        }
-    }
-}
-
-/// The values of a column for some cells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ObsValues<'a> {
-    /// For an [`ObsColumn::Text`].
-    Text(Vec<Option<&'a str>>),
-    /// For an [`ObsColumn::Integers`].
-    Integers(Vec<i64>),
-}
-
-impl ObsValues<'_> {
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(values) => values.len(),
-            Self::Integers(values) => values.len(),
-        }
-    }
-}
-
 /// An `.h5ad` file that grows by blocks of cells and appears under its name
 /// when it is finished; dropped before, it leaves nothing.
 ///
@@ -86,18 +51,22 @@ impl ObsValues<'_> {
 /// with more of them is written as plain text.
 ///
 /// ```
-/// use gf_corpus::{Biotype, CountMatrix, Gene, H5adWriter, ObsColumn, ObsValues};
+/// use gf_corpus::{
+///     Biotype, CountMatrix, Gene, H5adWriter, MetadataColumn, MetadataField, MetadataKind,
+/// };
 ///
 /// let id = "ENSG00000136574".parse()?;
 /// let genes = [Gene { id, symbol: "GATA4".into(), biotype: Biotype::ProteinCoding }];
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("cells.h5ad");
 ///
-/// let mut writer = H5adWriter::create(&path, &genes, &[ObsColumn::Text("organ".into())])?;
+/// let organ = MetadataField::new("organ", MetadataKind::Text);
+/// let mut writer = H5adWriter::create(&path, &genes, &[organ])?;
 /// writer.add_rows("X_geneformer", 2)?;
 /// let mut counts = CountMatrix::new(1);
 /// counts.push_row(vec![(0, 7)])?;
-/// writer.push_cells(&["cell 1"], &counts, &[ObsValues::Text(vec![Some("heart")])])?;
+/// let organs = MetadataColumn::Text(vec![Some("heart".into())]);
+/// writer.push_cells(&["cell 1"], &counts, &[organs])?;
 /// writer.push_rows("X_geneformer", &[0.5, -0.5])?;
 /// assert_eq!(writer.finish()?, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -129,11 +98,11 @@ struct Matrix {
     n_entries: i64,
 }
 
-/// Where the values of a column of obs go.
-enum Column {
-    /// To the spool.
-    Text(String),
-    Integers(String, Array),
+/// A column of obs. Where its values go: numbers that can be NaN into the file,
+/// all others to the spool.
+struct Column {
+    field: MetadataField,
+    floats: Option<Array>,
 }
 
 /// One matrix of obsm.
@@ -152,7 +121,7 @@ impl H5adWriter {
     /// [`Error::Setting`] for a column's name that is empty, has a slash or
     /// occurs twice, and for more than [`MAX_OBS_COLUMNS`]; [`Error::Io`] and
     /// [`Error::Hdf5`] if nothing can be written beside `path`.
-    pub fn create(path: &Path, genes: &[Gene], columns: &[ObsColumn]) -> Result<Self> {
+    pub fn create(path: &Path, genes: &[Gene], columns: &[MetadataField]) -> Result<Self> {
         check_columns(columns)?;
         let (folder, file, root) = claim(path)?;
         root.encode("anndata", "0.1.0")?;
@@ -162,9 +131,8 @@ impl H5adWriter {
         }
         let obs = root.group("obs", DATAFRAME)?;
         obs.attribute("_index", INDEX)?;
-        let names: Vec<&str> = columns.iter().map(ObsColumn::name).collect();
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         obs.names("column-order", &names)?;
-        let n_texts = columns.iter().filter(|column| matches!(column, ObsColumn::Text(_))).count();
         Ok(Self {
             path: path.to_owned(),
             matrix: Matrix::create(&root, genes.len())?,
@@ -173,7 +141,7 @@ impl H5adWriter {
                 .iter()
                 .map(|column| Column::create(&obs, column))
                 .collect::<Result<_>>()?,
-            spool: Spool::create(folder.path(), n_texts)?,
+            spool: Spool::create(folder.path(), columns)?,
             embeddings: Vec::new(),
             obsm: root.group("obsm", DICT)?,
             obs,
@@ -201,24 +169,20 @@ impl H5adWriter {
         &mut self,
         cell_ids: &[S],
         counts: &CountMatrix,
-        columns: &[ObsValues<'_>],
+        columns: &[MetadataColumn],
     ) -> Result<()> {
         self.check_cells(cell_ids.len(), counts, columns)?;
         self.n_begun += cell_ids.len() as u64;
         self.matrix.push(counts)?;
         let cell_ids: Vec<&str> = cell_ids.iter().map(AsRef::as_ref).collect();
         self.ids.append(&cell_ids)?;
-        let mut texts = Vec::new();
         for (column, values) in self.columns.iter().zip(columns) {
-            match (column, values) {
-                (Column::Integers(_, array), ObsValues::Integers(values)) => {
-                    array.append(values)?
-                }
-                (_, ObsValues::Text(values)) => texts.push(values.as_slice()),
-                (Column::Text(_), ObsValues::Integers(_)) => {}
+            if let (Some(array), MetadataColumn::Floats(values)) = (&column.floats, values) {
+                let values = values.iter().map(|value| value.unwrap_or(f64::NAN));
+                array.append(&values.collect::<Vec<_>>())?;
             }
         }
-        self.spool.push(cell_ids.len(), &texts)?;
+        self.spool.push(cell_ids.len(), columns)?;
         self.n_cells += cell_ids.len() as u64;
         Ok(())
     }
@@ -276,17 +240,12 @@ impl H5adWriter {
         }
         agree(&self.path, "cells written whole".to_owned(), self.n_cells, self.n_begun)?;
         self.matrix.finish(self.n_cells)?;
-        let texts = self.columns.iter().filter_map(|column| match column {
-            Column::Text(name) => Some(name.as_str()),
-            Column::Integers(..) => None,
-        });
-        let texts: Vec<&str> = texts.collect();
-        self.spool.write(&self.obs, &texts)?;
+        self.spool.write(&self.obs)?;
         persist(self.file, &self.folder, &self.path)?;
         Ok(self.n_cells)
     }
 
-    fn check_cells(&self, n: usize, counts: &CountMatrix, columns: &[ObsValues<'_>]) -> Result<()> {
+    fn check_cells(&self, n: usize, counts: &CountMatrix, columns: &[MetadataColumn]) -> Result<()> {
         let same = |what: String, found: usize, expected: usize| {
             agree(&self.path, what, found as u64, expected as u64)
         };
@@ -294,7 +253,7 @@ impl H5adWriter {
         same("genes of the counts".to_owned(), counts.n_genes(), self.matrix.n_genes)?;
         same("columns of obs".to_owned(), columns.len(), self.columns.len())?;
         for (column, values) in self.columns.iter().zip(columns) {
-            same(format!("values of obs/{}", column.name()), values.len(), n)?;
+            same(format!("values of obs/{}", column.field.name), values.len(), n)?;
             column.check(values)?;
         }
         Ok(())
@@ -345,32 +304,19 @@ fn too_large(counts: &CountMatrix, at: usize) -> Error {
 }
 
 impl Column {
-    fn create(obs: &Node, column: &ObsColumn) -> Result<Self> {
-        Ok(match column {
-            ObsColumn::Text(name) => Self::Text(name.clone()),
-            ObsColumn::Integers(name) => {
-                Self::Integers(name.clone(), obs.array::<i64>(name, CHUNK_CELLS)?)
-            }
-        })
+    fn create(obs: &Node, field: &MetadataField) -> Result<Self> {
+        let is_float = field.kind == MetadataKind::Float;
+        let floats = is_float.then(|| obs.array::<f64>(&field.name, CHUNK_CELLS)).transpose()?;
+        Ok(Self { field: field.clone(), floats })
     }
 
-    fn name(&self) -> &str {
-        match self {
-            Self::Text(name) | Self::Integers(name, _) => name,
+    fn check(&self, values: &MetadataColumn) -> Result<()> {
+        let MetadataField { name, kind } = &self.field;
+        if values.kind() == *kind {
+            return Ok(());
         }
-    }
-
-    fn check(&self, values: &ObsValues<'_>) -> Result<()> {
-        let (found, expected) = match (self, values) {
-            (Self::Text(name), ObsValues::Integers(_)) => {
-                (format!("integers for {name:?}"), "text")
-            }
-            (Self::Integers(name, _), ObsValues::Text(_)) => {
-                (format!("text for {name:?}"), "integers")
-            }
-            _ => return Ok(()),
-        };
-        Err(Error::Setting { name: "obs column", found, expected: expected.to_owned() })
+        let found = format!("{:?} for {name:?}", values.kind());
+        Err(Error::Setting { name: "obs column", found, expected: format!("{kind:?}") })
     }
 }
 
@@ -387,7 +333,7 @@ fn write_genes(root: &Node, genes: &[Gene]) -> Result<()> {
     var.strings("biotype", CHUNK_CELLS)?.append(&biotypes)
 }
 
-fn check_columns(columns: &[ObsColumn]) -> Result<()> {
+fn check_columns(columns: &[MetadataField]) -> Result<()> {
     let wrong = |found: String, expected: String| {
         Err(Error::Setting { name: "obs column", found, expected })
     };
@@ -395,7 +341,7 @@ fn check_columns(columns: &[ObsColumn]) -> Result<()> {
         return wrong(format!("{} columns", columns.len()), format!("at most {MAX_OBS_COLUMNS}"));
     }
     let mut seen = HashSet::new();
-    for name in columns.iter().map(ObsColumn::name) {
+    for name in columns.iter().map(|column| column.name.as_str()) {
         if !is_name(name) || !seen.insert(name) {
             let expected = format!("distinct names without slashes, none of them {INDEX:?}");
             return wrong(format!("{name:?}"), expected);

@@ -334,16 +334,11 @@ fn process(
         counts.append(&cell.row);
         profiles.push(cell.profile);
     }
-    let is_kept = |(_, cell): &(_, &Mapped)| cell.verdict == Verdict::Kept;
-    let ids = block.cell_ids.into_iter().zip(&mapped).filter(is_kept).map(|(id, _)| id);
-    let columns = block.columns.into_iter().map(|column| {
-        let values = column.into_iter().zip(&mapped);
-        values.filter(|(_, cell)| cell.verdict == Verdict::Kept).map(|(value, _)| value).collect()
-    });
-    Ok((
-        StudyBlock { cell_ids: ids.collect(), totals, counts, columns: columns.collect() },
-        profiles,
-    ))
+    let kept: Vec<bool> = mapped.iter().map(|cell| cell.verdict == Verdict::Kept).collect();
+    let ids = block.cell_ids.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id);
+    let mut columns = block.columns;
+    columns.iter_mut().for_each(|column| column.retain(&kept));
+    Ok((StudyBlock { cell_ids: ids.collect(), totals, counts, columns }, profiles))
 }
 
 fn map_cell(id: &str, (rows, counts): (&[u32], &[u32]), plan: &Plan) -> Result<Mapped> {

@@ -87,7 +87,7 @@ pub use error::{Error, Result};
 pub use export::{ExportReport, export_h5ad};
 pub use gene::{Biotype, Gene, GeneId};
 pub use gene_map::{GeneMap, GivenMap};
-pub use h5ad_writer::{H5adWriter, MAX_OBS_COLUMNS, ObsColumn, ObsValues};
+pub use h5ad_writer::{H5adWriter, MAX_OBS_COLUMNS};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{
     CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
@@ -95,7 +95,7 @@ pub use ledger::{
 pub use medians::{
     MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians, refine_medians,
 };
-pub use metadata::{MetadataColumn, MetadataKind, MetadataValue};
+pub use metadata::{MetadataColumn, MetadataField, MetadataKind, MetadataValue};
 pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;
 pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};

@@ -29,6 +29,22 @@ impl MetadataKind {
     }
 }
 
+/// A column of metadata: its name and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct MetadataField {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: MetadataKind,
+}
+
+impl MetadataField {
+    /// A column of that name and kind.
+    pub fn new(name: impl Into<String>, kind: MetadataKind) -> Self {
+        Self { name: name.into(), kind }
+    }
+}
+
 /// A value of a metadata column.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MetadataValue<'a> {
@@ -141,6 +157,16 @@ impl MetadataColumn {
             Self::Booleans(values) => values[cell].map(MetadataValue::Boolean),
         };
         value.unwrap_or(MetadataValue::Missing)
+    }
+
+    /// The values without those for which `mask` is true.
+    pub(crate) fn masked(mut self, mask: &[bool]) -> Self {
+        each!(&mut self, values => {
+            for (value, _) in values.iter_mut().zip(mask).filter(|(_, is_missing)| **is_missing) {
+                *value = None;
+            }
+        });
+        self
     }
 
     /// The cells for which `kept` is true.

@@ -1,8 +1,8 @@
 //! A shard: up to some ten thousand cells of one study in an Arrow IPC file.
 //!
 //! A row is a cell: `cell_id` utf8, `total` u64, `gene` and `count` lists of
-//! u32 (indices into the study's genes), then one nullable utf8 column per
-//! metadata column. pyarrow and polars open it. Its hash is checked before a
+//! u32 (indices into the study's genes), then the metadata columns, nullable
+//! utf8, i64, f64 or bool. pyarrow and polars open it. Its hash is checked before a
 //! byte of it is parsed.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 };
 
 use arrow2::{
-    array::{Array, ListArray, PrimitiveArray, Utf8Array},
+    array::{Array, BooleanArray, ListArray, PrimitiveArray, Utf8Array},
     chunk::Chunk,
     datatypes::{DataType, Field, Schema},
     io::ipc::{
@@ -28,6 +28,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField, MetadataKind},
 };
 
 mod trusted;
@@ -36,25 +37,26 @@ mod trusted;
 const FIXED_COLUMNS: [&str; 4] = ["cell_id", "total", "gene", "count"];
 
 /// Some consecutive cells of one study, over the study's own genes and columns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StudyBlock {
     pub(crate) cell_ids: Vec<String>,
     pub(crate) totals: Vec<u64>,
     pub(crate) counts: CountMatrix,
-    pub(crate) columns: Vec<Vec<Option<String>>>,
+    pub(crate) columns: Vec<MetadataColumn>,
 }
 
 impl StudyBlock {
     /// The cells for which `kept` is true.
-    pub(crate) fn retain(self, kept: &[bool]) -> Self {
+    pub(crate) fn retain(mut self, kept: &[bool]) -> Self {
         fn pick<T>(values: Vec<T>, kept: &[bool]) -> Vec<T> {
             values.into_iter().zip(kept).filter(|(_, kept)| **kept).map(|(v, _)| v).collect()
         }
+        self.columns.iter_mut().for_each(|column| column.retain(kept));
         Self {
             cell_ids: pick(self.cell_ids, kept),
             totals: pick(self.totals, kept),
             counts: self.counts.retain(kept),
-            columns: self.columns.into_iter().map(|column| pick(column, kept)).collect(),
+            columns: self.columns,
         }
     }
 }
@@ -116,10 +118,10 @@ impl ArrowReader {
     pub(crate) fn next_block(
         &mut self,
         n_genes: usize,
-        n_columns: usize,
+        fields: &[MetadataField],
     ) -> Result<Option<StudyBlock>> {
         let n_fixed = FIXED_COLUMNS.len();
-        let Some(chunk) = self.next_chunk(n_fixed + n_columns)? else { return Ok(None) };
+        let Some(chunk) = self.next_chunk(n_fixed + fields.len())? else { return Ok(None) };
         let (arrays, path) = (chunk.arrays(), &self.path);
         let ids: Option<Vec<String>> = texts(path, arrays[0].as_ref())?.into_iter().collect();
         let cell_ids = ids.ok_or_else(|| broken(path, "found a cell without id".to_owned()))?;
@@ -128,7 +130,8 @@ impl ArrowReader {
         if indptr != count_indptr {
             return Err(broken(path, "found genes and counts of different lengths".to_owned()));
         }
-        let columns = arrays[n_fixed..].iter().map(|array| texts(path, array.as_ref()));
+        let columns = arrays[n_fixed..].iter().zip(fields);
+        let columns = columns.map(|(array, field)| metadata(path, array.as_ref(), field.kind));
         let columns = columns.collect::<Result<_>>()?;
         let counts = CountMatrix::from_parts(indptr, indices, values, n_genes)
             .map_err(|e| broken(path, e.to_string()))?;
@@ -194,17 +197,26 @@ impl ArrowWriter {
 }
 
 /// The columns of a shard with these metadata columns.
-pub(crate) fn schema(columns: &[String]) -> Schema {
+pub(crate) fn schema(columns: &[MetadataField]) -> Schema {
     let list = || DataType::List(Box::new(item()));
     let types = [DataType::Utf8, DataType::UInt64, list(), list()];
     let fixed = FIXED_COLUMNS.into_iter().zip(types);
     let mut fields: Vec<Field> = fixed.map(|(name, kind)| Field::new(name, kind, false)).collect();
-    fields.extend(columns.iter().map(|name| {
+    fields.extend(columns.iter().map(|MetadataField { name, kind }| {
         let taken = FIXED_COLUMNS.contains(&name.as_str());
         let name = if taken { format!("obs.{name}") } else { name.clone() };
-        Field::new(name, DataType::Utf8, true)
+        Field::new(name, data_type(*kind), true)
     }));
     Schema::from(fields)
+}
+
+fn data_type(kind: MetadataKind) -> DataType {
+    match kind {
+        MetadataKind::Text => DataType::Utf8,
+        MetadataKind::Integer => DataType::Int64,
+        MetadataKind::Float => DataType::Float64,
+        MetadataKind::Boolean => DataType::Boolean,
+    }
 }
 
 fn item() -> Field {
@@ -224,7 +236,12 @@ fn block_arrays(block: &StudyBlock) -> arrow2::error::Result<Vec<Box<dyn Array>>
         list(block.counts.indices())?.boxed(),
         list(block.counts.values())?.boxed(),
     ];
-    arrays.extend(block.columns.iter().map(|column| Utf8Array::<i32>::from(column).boxed()));
+    arrays.extend(block.columns.iter().map(|column| match column {
+        MetadataColumn::Text(values) => Utf8Array::<i32>::from(values).boxed(),
+        MetadataColumn::Integers(values) => PrimitiveArray::from(values).boxed(),
+        MetadataColumn::Floats(values) => PrimitiveArray::from(values).boxed(),
+        MetadataColumn::Booleans(values) => BooleanArray::from(values).boxed(),
+    }));
     Ok(arrays)
 }
 
@@ -262,6 +279,24 @@ fn downcast<'a, A: 'static>(path: &Path, array: &'a dyn Array) -> Result<&'a A> 
 fn texts(path: &Path, array: &dyn Array) -> Result<Vec<Option<String>>> {
     let texts = downcast::<Utf8Array<i32>>(path, array)?;
     Ok(texts.iter().map(|text| text.map(str::to_owned)).collect())
+}
+
+fn metadata(path: &Path, array: &dyn Array, kind: MetadataKind) -> Result<MetadataColumn> {
+    Ok(match kind {
+        MetadataKind::Text => MetadataColumn::Text(texts(path, array)?),
+        MetadataKind::Integer => MetadataColumn::Integers(perhaps(path, array)?),
+        MetadataKind::Float => MetadataColumn::Floats(perhaps(path, array)?),
+        MetadataKind::Boolean => {
+            let values = downcast::<BooleanArray>(path, array)?;
+            MetadataColumn::Booleans(values.iter().collect())
+        }
+    })
+}
+
+/// Numbers, of which some may be missing.
+fn perhaps<T: NativeType>(path: &Path, array: &dyn Array) -> Result<Vec<Option<T>>> {
+    let numbers = downcast::<PrimitiveArray<T>>(path, array)?;
+    Ok(numbers.iter().map(Option::<&T>::copied).collect())
 }
 
 pub(crate) fn numbers<T: NativeType>(path: &Path, array: &dyn Array) -> Result<Vec<T>> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField},
 };
 
 mod text;
@@ -61,14 +62,14 @@ pub struct OtherFeatures {
 }
 
 /// Some consecutive cells of a file, over the file's own gene rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SourceBlock {
     /// One id a cell.
     pub cell_ids: Vec<String>,
     /// Cells × [`CountSource::genes`].
     pub counts: CountMatrix,
-    /// One vector per [`CountSource::columns`], one value a cell.
-    pub columns: Vec<Vec<Option<String>>>,
+    /// One per [`CountSource::columns`], of its kind, one value a cell.
+    pub columns: Vec<MetadataColumn>,
 }
 
 /// A file of raw counts, read in blocks of cells.
@@ -85,8 +86,8 @@ pub trait CountSource: Send {
     /// Its number of cells.
     fn n_cells(&self) -> usize;
 
-    /// Names of its per-cell metadata columns.
-    fn columns(&self) -> &[String];
+    /// Its per-cell metadata columns.
+    fn columns(&self) -> &[MetadataField];
 
     /// Metadata that is left out: columns stored in a way that is not read,
     /// and of a `.loom` file the `row_attrs/NAME` that no gene is named by.

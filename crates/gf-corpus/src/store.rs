@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     gene::Gene,
     gene_list,
+    metadata::MetadataField,
     ledger::{FileLedger, Ledger},
     profile::{Profile, ProfileWriter},
     shard::{ArrowWriter, Stored, StudyBlock, broken, schema},
@@ -37,7 +38,7 @@ use crate::{
 };
 
 pub(crate) const FORMAT: &str = "gf-corpus";
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(crate) const PRODUCED_BY: &str =
     concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
@@ -82,7 +83,7 @@ pub(crate) struct StudyManifest {
     pub(crate) produced_by: String,
     pub(crate) key: String,
     pub(crate) genes: String,
-    pub(crate) columns: Vec<String>,
+    pub(crate) columns: Vec<MetadataField>,
     pub(crate) n_cells: u64,
     pub(crate) n_entries: u64,
     pub(crate) shards: Vec<Stored>,
@@ -177,7 +178,7 @@ impl Store {
         scratch(&self.folder)
     }
 
-    pub(crate) fn create_study(&self, genes: &[Gene], columns: &[String]) -> Result<StudyWriter> {
+    pub(crate) fn create_study(&self, genes: &[Gene], columns: &[MetadataField]) -> Result<StudyWriter> {
         let genes = gene_list::write(&self.folder, genes)?;
         StudyWriter::create(&self.folder, genes, columns)
     }
@@ -255,7 +256,7 @@ pub(crate) struct StudyWriter {
     /// Removed with all it holds unless the study is finished.
     scratch: TempDir,
     genes: String,
-    columns: Vec<String>,
+    columns: Vec<MetadataField>,
     shards: Vec<Stored>,
     open: Option<ArrowWriter>,
     profiles: ProfileWriter,
@@ -264,7 +265,7 @@ pub(crate) struct StudyWriter {
 }
 
 impl StudyWriter {
-    fn create(corpus: &Path, genes: String, columns: &[String]) -> Result<Self> {
+    fn create(corpus: &Path, genes: String, columns: &[MetadataField]) -> Result<Self> {
         let scratch = scratch(corpus)?;
         let folder = scratch.path().join("study");
         fs::create_dir(&folder).map_err(Error::io(&folder))?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     doi::Doi,
+    metadata::MetadataValue,
     organ::{ORGANS, Organ},
     platform::is_droplet,
 };
@@ -113,12 +114,12 @@ impl Malignant {
     }
 
     /// Whether a cell is, given the value of each of its metadata columns.
-    pub fn is_cell_malignant<'a>(&self, value: impl FnOnce(&str) -> Option<&'a str>) -> bool {
+    pub fn is_cell_malignant<'a>(&self, value: impl FnOnce(&str) -> MetadataValue<'a>) -> bool {
         match self {
             Self::No => false,
             Self::Yes => true,
             Self::Where { column, values } => {
-                value(column).is_some_and(|found| values.iter().any(|value| value == found))
+                value(column).text().is_some_and(|found| values.contains(&found))
             }
         }
     }

@@ -122,8 +122,9 @@ pub fn tokenize(
             for (cell, encoding) in cells.zip(encoded) {
                 report.count(&block.cell_ids[cell], encoding.as_ref());
                 if let Some(Encoding { tokens, .. }) = encoding {
-                    let metadata: Vec<_> =
-                        kept.iter().map(|&column| block.columns[column][cell].as_deref()).collect();
+                    let texts = kept.iter().map(|&column| block.columns[column].get(cell).text());
+                    let texts: Vec<_> = texts.collect();
+                    let metadata: Vec<_> = texts.iter().map(Option::as_deref).collect();
                     writer.push(&block.cell_ids[cell], &tokens, &metadata)?;
                 }
             }
@@ -168,11 +169,11 @@ fn encode(
 fn find_columns(corpus: &Corpus, names: &[String]) -> Result<Vec<usize>> {
     let available = corpus.columns();
     let find = |name: &String| {
-        let idx = available.iter().position(|column| column == name);
+        let idx = available.iter().position(|column| column.name == *name);
         idx.ok_or_else(|| Error::NoSuchColumn {
             path: corpus.path().into(),
             column: name.clone(),
-            available: available.to_vec(),
+            available: available.iter().map(|column| column.name.clone()).collect(),
         })
     };
     names.iter().map(find).collect()

@@ -1,6 +1,7 @@
-//! The text columns of obs, block by block in a temporary file until all their
-//! values are known: in each block, for each column, a number a cell (its
-//! category, or one of the two below, of which the latter has its text behind).
+//! Columns of obs whose encoding depends on values to come, block by block in a
+//! temporary file until all are known. In each block, for each column, a cell of
+//! text is a number (its category, or one of the two below, of which the latter
+//! has its text behind); of numbers, whether it is missing and the number.
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,10 @@ use super::{
     CHUNK_CELLS,
     node::{Array, Node, Strings},
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField, MetadataKind},
+};
 
 /// Most categories of a column; one with more becomes plain text.
 const MAX_CATEGORIES: usize = 1 << 16;
@@ -26,15 +30,33 @@ const MISSING: i32 = -1;
 /// The value is no category: its length and its bytes follow.
 const PLAIN: i32 = -2;
 
-/// Text columns that wait for their last value.
+/// Columns that wait for their last value.
 pub(super) struct Spool {
     file: BufWriter<File>,
     folder: PathBuf,
-    columns: Vec<Dictionary>,
+    /// `None` for a column that is not spooled.
+    columns: Vec<(String, Option<Held>)>,
     n_bytes: usize,
 }
 
-/// What is known of one column.
+/// What is known of a column so far.
+enum Held {
+    Words(Dictionary),
+    Numbers { is_boolean: bool, has_missing: bool },
+}
+
+impl Held {
+    fn of(kind: MetadataKind) -> Option<Self> {
+        match kind {
+            MetadataKind::Text => Some(Self::Words(Dictionary::default())),
+            MetadataKind::Integer => Some(Self::Numbers { is_boolean: false, has_missing: false }),
+            MetadataKind::Boolean => Some(Self::Numbers { is_boolean: true, has_missing: false }),
+            MetadataKind::Float => None,
+        }
+    }
+}
+
+/// The words of a column.
 #[derive(Default)]
 struct Dictionary {
     codes: HashMap<String, i32>,
@@ -44,36 +66,41 @@ struct Dictionary {
 }
 
 impl Spool {
-    pub(super) fn create(folder: &Path, n_columns: usize) -> Result<Self> {
+    pub(super) fn create(folder: &Path, fields: &[MetadataField]) -> Result<Self> {
         let file = tempfile::tempfile_in(folder).map_err(Error::io(folder))?;
-        let columns = (0..n_columns).map(|_| Dictionary::default()).collect();
-        Ok(Self { file: BufWriter::new(file), folder: folder.to_owned(), columns, n_bytes: 0 })
+        let columns = fields.iter().map(|field| (field.name.clone(), Held::of(field.kind)));
+        let (file, folder) = (BufWriter::new(file), folder.to_owned());
+        Ok(Self { file, folder, columns: columns.collect(), n_bytes: 0 })
     }
 
-    /// Adds `n` cells, a slice of as many values a column.
-    pub(super) fn push(&mut self, n: usize, columns: &[&[Option<&str>]]) -> Result<()> {
-        let failed = Error::io(&self.folder);
+    /// Adds `n` cells: all columns, each of its kind and length.
+    pub(super) fn push(&mut self, n: usize, columns: &[MetadataColumn]) -> Result<()> {
         let mut push = || {
             self.file.write_all(&(n as u64).to_le_bytes())?;
-            for (dictionary, values) in self.columns.iter_mut().zip(columns) {
-                for &value in *values {
-                    let code = dictionary.code(value, &mut self.n_bytes);
-                    self.file.write_all(&code.to_le_bytes())?;
-                    if let (PLAIN, Some(text)) = (code, value) {
-                        self.file.write_all(&(text.len() as u64).to_le_bytes())?;
-                        self.file.write_all(text.as_bytes())?;
+            for ((_, held), values) in self.columns.iter_mut().zip(columns) {
+                match (held, values) {
+                    (Some(Held::Words(dictionary)), MetadataColumn::Text(values)) => {
+                        dictionary.spool(values, &mut self.n_bytes, &mut self.file)?;
                     }
+                    (Some(Held::Numbers { has_missing, .. }), MetadataColumn::Integers(values)) => {
+                        *has_missing |= spool(values.iter().copied(), &mut self.file)?;
+                    }
+                    (Some(Held::Numbers { has_missing, .. }), MetadataColumn::Booleans(values)) => {
+                        let numbers = values.iter().map(|value| value.map(i64::from));
+                        *has_missing |= spool(numbers, &mut self.file)?;
+                    }
+                    _ => {}
                 }
             }
             Ok(())
         };
-        push().map_err(failed)
+        push().map_err(Error::io(&self.folder))
     }
 
     /// Writes the columns into obs.
-    pub(super) fn write(self, obs: &Node, names: &[&str]) -> Result<()> {
-        let columns = self.columns.into_iter().zip(names);
-        let columns = columns.map(|(dictionary, name)| Written::create(obs, name, dictionary));
+    pub(super) fn write(self, obs: &Node) -> Result<()> {
+        let spooled = self.columns.into_iter().filter_map(|(name, held)| Some((name, held?)));
+        let columns = spooled.map(|(name, held)| Written::create(obs, &name, held));
         let columns: Vec<Written> = columns.collect::<Result<_>>()?;
         let failed = || Error::io(&self.folder);
         let mut file = self.file.into_inner().map_err(|error| failed()(error.into_error()))?;
@@ -81,15 +108,53 @@ impl Spool {
         let mut file = BufReader::new(file);
         while let Some(n) = read_start(&mut file).map_err(failed())? {
             for column in &columns {
-                let values = (0..n).map(|_| read_value(&mut file)).collect::<Result<Vec<_>, _>>();
-                column.append(&values.map_err(failed())?)?;
+                column.append(&mut file, n, failed())?;
             }
         }
         Ok(())
     }
 }
 
+/// Writes numbers to the spool; whether any is missing.
+fn spool(
+    numbers: impl Iterator<Item = Option<i64>>,
+    file: &mut impl Write,
+) -> std::io::Result<bool> {
+    let mut has_missing = false;
+    for number in numbers {
+        has_missing |= number.is_none();
+        file.write_all(&[number.is_none().into()])?;
+        file.write_all(&number.unwrap_or_default().to_le_bytes())?;
+    }
+    Ok(has_missing)
+}
+
+fn read_number(file: &mut impl Read) -> std::io::Result<Option<i64>> {
+    let mut bytes = [0; 9];
+    file.read_exact(&mut bytes)?;
+    let [is_missing, number @ ..] = bytes;
+    Ok((is_missing == 0).then(|| i64::from_le_bytes(number)))
+}
+
 impl Dictionary {
+    /// Writes values to the spool, by their codes where they have some.
+    fn spool(
+        &mut self,
+        values: &[Option<String>],
+        n_bytes: &mut usize,
+        file: &mut impl Write,
+    ) -> std::io::Result<()> {
+        for value in values {
+            let code = self.code(value.as_deref(), n_bytes);
+            file.write_all(&code.to_le_bytes())?;
+            if let (PLAIN, Some(text)) = (code, value) {
+                file.write_all(&(text.len() as u64).to_le_bytes())?;
+                file.write_all(text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The code of a value; a new one is added while there is room.
     fn code(&mut self, value: Option<&str>, n_bytes: &mut usize) -> i32 {
         let Some(text) = value else {
@@ -146,10 +211,35 @@ enum Written {
     Categorical { codes: Array, ranks: Vec<i32> },
     /// The categories, in the order of their codes.
     Plain { values: Strings, mask: Option<Array>, categories: Vec<String> },
+    /// Whole numbers or truth values.
+    Numbers { is_boolean: bool, values: Array, mask: Option<Array> },
 }
 
 impl Written {
-    fn create(obs: &Node, name: &str, dictionary: Dictionary) -> Result<Self> {
+    fn create(obs: &Node, name: &str, held: Held) -> Result<Self> {
+        match held {
+            Held::Words(dictionary) => Self::words(obs, name, dictionary),
+            Held::Numbers { is_boolean, has_missing } => {
+                Self::numbers(obs, name, is_boolean, has_missing)
+            }
+        }
+    }
+
+    fn numbers(obs: &Node, name: &str, is_boolean: bool, has_missing: bool) -> Result<Self> {
+        let array = |node: &Node, name: &str| match is_boolean {
+            true => node.array::<HBool>(name, CHUNK_CELLS),
+            false => node.array::<i64>(name, CHUNK_CELLS),
+        };
+        if !has_missing {
+            return Ok(Self::Numbers { is_boolean, values: array(obs, name)?, mask: None });
+        }
+        let encoding = if is_boolean { "nullable-boolean" } else { "nullable-integer" };
+        let group = obs.group(name, (encoding, "0.1.0"))?;
+        let mask = Some(group.array::<HBool>("mask", CHUNK_CELLS)?);
+        Ok(Self::Numbers { is_boolean, values: array(&group, "values")?, mask })
+    }
+
+    fn words(obs: &Node, name: &str, dictionary: Dictionary) -> Result<Self> {
         let mut categories: Vec<(String, i32)> = dictionary.codes.into_iter().collect();
         if dictionary.is_plain {
             categories.sort_unstable_by_key(|&(_, code)| code);
@@ -179,8 +269,24 @@ impl Written {
         Ok(Self::Plain { values, mask, categories })
     }
 
-    fn append(&self, block: &[Value]) -> Result<()> {
+    /// Takes the next `n` values from the spool.
+    fn append(
+        &self,
+        file: &mut impl Read,
+        n: u64,
+        failed: impl FnOnce(std::io::Error) -> Error,
+    ) -> Result<()> {
+        if let Self::Numbers { is_boolean, values, mask } = self {
+            let block: std::io::Result<Vec<_>> = (0..n).map(|_| read_number(file)).collect();
+            return append_numbers(&block.map_err(failed)?, *is_boolean, values, mask.as_ref());
+        }
+        let block: std::io::Result<Vec<_>> = (0..n).map(|_| read_value(file)).collect();
+        self.append_words(&block.map_err(failed)?)
+    }
+
+    fn append_words(&self, block: &[Value]) -> Result<()> {
         match self {
+            Self::Numbers { .. } => Ok(()),
             Self::Categorical { codes, ranks } => {
                 let rank = |value: &Value| match value {
                     Value::Code(code) => usize::try_from(*code).map_or(MISSING, |code| ranks[code]),
@@ -202,4 +308,20 @@ impl Written {
             }
         }
     }
+}
+
+fn append_numbers(
+    block: &[Option<i64>],
+    is_boolean: bool,
+    values: &Array,
+    mask: Option<&Array>,
+) -> Result<()> {
+    let numbers = block.iter().map(|number| number.unwrap_or_default());
+    if is_boolean {
+        values.append(&numbers.map(|n| HBool::from(n != 0)).collect::<Vec<HBool>>())?;
+    } else {
+        values.append(&numbers.collect::<Vec<i64>>())?;
+    }
+    let Some(mask) = mask else { return Ok(()) };
+    mask.append(&block.iter().map(|n| HBool::from(n.is_none())).collect::<Vec<HBool>>())
 }

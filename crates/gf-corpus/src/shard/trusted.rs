@@ -50,7 +50,7 @@ pub(super) fn check(
 fn is_ours(kind: &DataType) -> bool {
     match kind {
         DataType::List(item) => is_number(&item.data_type),
-        kind => *kind == DataType::Utf8 || is_number(kind),
+        kind => matches!(kind, DataType::Utf8 | DataType::Boolean) || is_number(kind),
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField},
     sort::ExternalSort,
 };
 
@@ -143,7 +144,9 @@ impl DelimitedSource {
                 }
                 Some(Column::Text) => {
                     let text = (!is_missing(field)).then(|| table.text(field)).transpose()?;
-                    block.columns[n_texts].push(text);
+                    if let MetadataColumn::Text(texts) = &mut block.columns[n_texts] {
+                        texts.push(text);
+                    }
                     n_texts += 1;
                 }
                 None => {}
@@ -209,7 +212,7 @@ impl CountSource for DelimitedSource {
         self.survey.n_cells
     }
 
-    fn columns(&self) -> &[String] {
+    fn columns(&self) -> &[MetadataField] {
         &self.survey.metadata
     }
 
@@ -224,7 +227,7 @@ impl CountSource for DelimitedSource {
         let mut block = SourceBlock {
             cell_ids: Vec::new(),
             counts: CountMatrix::new(self.survey.genes.len()),
-            columns: vec![Vec::new(); self.survey.metadata.len()],
+            columns: vec![MetadataColumn::Text(Vec::new()); self.survey.metadata.len()],
         };
         self.fill(&mut body, max_cells.max(1), &mut block)?;
         self.body = Some(body);

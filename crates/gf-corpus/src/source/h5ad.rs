@@ -18,7 +18,10 @@ use super::{
     gene_columns::{GeneColumn, gene_rows},
     hdf5::H5,
 };
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField},
+};
 
 mod table;
 mod stored;
@@ -43,7 +46,7 @@ pub(super) struct H5adSource {
     path: PathBuf,
     genes: Vec<SourceGene>,
     cells: Table,
-    columns: Vec<String>,
+    columns: Vec<MetadataField>,
     matrix: Matrix,
     next_cell: usize,
 }
@@ -55,7 +58,9 @@ impl H5adSource {
             Some(layer) => open_layer(h5, layer, &cells)?,
             None => choose(h5, &cells)?,
         };
-        let columns = cells.columns.iter().map(|(name, _)| name.clone()).collect();
+        let columns = cells.columns.iter();
+        let columns =
+            columns.map(|(name, stored)| MetadataField::new(name, stored.metadata_kind())).collect();
         let path = h5.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
@@ -78,7 +83,7 @@ impl CountSource for H5adSource {
         self.cells.n_rows
     }
 
-    fn columns(&self) -> &[String] {
+    fn columns(&self) -> &[MetadataField] {
         &self.columns
     }
 
@@ -96,27 +101,33 @@ impl CountSource for H5adSource {
         let names = Names { cells: &self.cells, genes: &self.genes };
         let counts = self.matrix.read(start, end, &names)?;
         let Frame { index: cell_ids, columns } = self.cells.read(start, end - start)?;
-        let columns = self.values(&columns, end - start)?;
+        let columns = self.values(columns, end - start)?;
         self.next_cell = end;
         Ok(Some(SourceBlock { cell_ids, counts, columns }))
     }
 }
 
 impl H5adSource {
-    /// The metadata of a block, as text.
-    fn values(&self, columns: &[(String, Column)], n: usize) -> Result<Vec<Vec<Option<String>>>> {
+    /// The metadata of a block.
+    fn values(&self, columns: Vec<(String, Column)>, n: usize) -> Result<Vec<MetadataColumn>> {
         let mut n_bytes = 0;
         let mut all = Vec::new();
         for (name, column) in columns {
-            let values: Vec<Option<String>> = (0..n).map(|row| column.get(row)).collect();
-            n_bytes += values.iter().flatten().map(String::len).sum::<usize>();
+            let wrong = |found, expected| Error::Encoding {
+                path: self.path.clone(),
+                object: format!("{}/{name}", self.cells.object),
+                found,
+                expected,
+            };
+            let values = column.into_metadata().map_err(|number| {
+                wrong(format!("the number {number}"), format!("numbers of at most {}", i64::MAX))
+            })?;
+            if let MetadataColumn::Text(texts) = &values {
+                n_bytes += texts.iter().flatten().map(String::len).sum::<usize>();
+            }
             if n_bytes > MAX_BLOCK_TEXT {
-                return Err(Error::Encoding {
-                    path: self.path.clone(),
-                    object: format!("{}/{name}", self.cells.object),
-                    found: format!("{n_bytes} bytes of metadata for {n} cells"),
-                    expected: format!("at most {MAX_BLOCK_TEXT}"),
-                });
+                let found = format!("{n_bytes} bytes of metadata for {n} cells");
+                return Err(wrong(found, format!("at most {MAX_BLOCK_TEXT}")));
             }
             all.push(values);
         }

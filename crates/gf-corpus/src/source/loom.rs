@@ -28,6 +28,7 @@ use super::{
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::{MetadataColumn, MetadataField},
 };
 
 /// Column attributes that name the cells, the first preferred.
@@ -70,7 +71,7 @@ struct Cells {
     texts: Texts,
     n: usize,
     ids: Option<Vector>,
-    names: Vec<String>,
+    fields: Vec<MetadataField>,
     vectors: Vec<Vector>,
     unread: Vec<String>,
 }
@@ -172,8 +173,8 @@ impl CountSource for LoomSource {
         self.cells.n
     }
 
-    fn columns(&self) -> &[String] {
-        &self.cells.names
+    fn columns(&self) -> &[MetadataField] {
+        &self.cells.fields
     }
 
     fn unread_columns(&self) -> &[String] {
@@ -220,7 +221,10 @@ impl Cells {
             names.remove(place);
             vectors.remove(place)
         });
-        Ok(Self { texts, n, ids, names, vectors, unread })
+        let kinds = names.into_iter().zip(&vectors);
+        let fields =
+            kinds.map(|(name, vector)| MetadataField::new(name, vector.metadata_kind())).collect();
+        Ok(Self { texts, n, ids, fields, vectors, unread })
     }
 
     fn read_ids(&mut self, start: usize, end: usize) -> Result<Vec<String>> {
@@ -230,9 +234,9 @@ impl Cells {
         }
     }
 
-    fn read_columns(&mut self, start: usize, end: usize) -> Result<Vec<Vec<Option<String>>>> {
+    fn read_columns(&mut self, start: usize, end: usize) -> Result<Vec<MetadataColumn>> {
         let vectors = self.vectors.iter();
-        vectors.map(|vector| self.texts.read(vector, start, end)).collect()
+        vectors.map(|vector| self.texts.metadata(vector, start, end)).collect()
     }
 }
 

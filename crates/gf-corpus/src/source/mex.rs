@@ -21,6 +21,7 @@ use super::{
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::MetadataField,
     sort::ExternalSort,
 };
 
@@ -284,7 +285,7 @@ impl CountSource for MexSource {
         self.n_cells
     }
 
-    fn columns(&self) -> &[String] {
+    fn columns(&self) -> &[MetadataField] {
         &[]
     }
 

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     counts::CountMatrix,
     error::{Error, Result},
+    metadata::MetadataField,
 };
 
 mod features;
@@ -128,7 +129,7 @@ impl CountSource for TenxSource {
         self.matrix.n_cells
     }
 
-    fn columns(&self) -> &[String] {
+    fn columns(&self) -> &[MetadataField] {
         &[]
     }
 

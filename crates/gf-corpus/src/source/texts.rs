@@ -23,7 +23,10 @@ use rust_hdf5::{
 };
 
 use super::hdf5::{Data, H5};
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    metadata::{MetadataColumn, MetadataKind},
+};
 
 /// Longest string that is read, in bytes.
 const MAX_TEXT: usize = 1 << 12;
@@ -86,6 +89,16 @@ impl Vector {
         self.len
     }
 
+    /// What its values are as metadata.
+    pub(super) fn metadata_kind(&self) -> MetadataKind {
+        match self.kind {
+            Kind::Fixed { .. } | Kind::Heap => MetadataKind::Text,
+            Kind::Integer { .. } => MetadataKind::Integer,
+            Kind::Float { .. } => MetadataKind::Float,
+            Kind::Boolean { .. } => MetadataKind::Boolean,
+        }
+    }
+
     /// Whether its values are words rather than numbers.
     pub(super) fn is_text(&self) -> bool {
         matches!(self.kind, Kind::Fixed { .. } | Kind::Heap)
@@ -137,20 +150,62 @@ impl Texts {
         Ok(Self { reader, heaps, path: path.to_owned() })
     }
 
-    /// The elements from `start` to before `end`; NaN reads as `None`.
+    /// The elements from `start` to before `end` as text; NaN reads as `None`.
     pub(super) fn read(
         &mut self,
         vector: &Vector,
         start: usize,
         end: usize,
     ) -> Result<Vec<Option<String>>> {
+        self.each(vector, start, end, Self::decode)
+    }
+
+    /// The elements from `start` to before `end`; NaN is missing.
+    pub(super) fn metadata(
+        &mut self,
+        vector: &Vector,
+        start: usize,
+        end: usize,
+    ) -> Result<MetadataColumn> {
+        Ok(match vector.kind {
+            Kind::Fixed { .. } | Kind::Heap => {
+                MetadataColumn::Text(self.read(vector, start, end)?)
+            }
+            Kind::Integer { signed, swap, .. } => {
+                let number = |texts: &mut Self, _: &Vector, cell: &[u8]| {
+                    let number = integer(cell, signed, swap);
+                    let large = || format!("{number}, expected at most {}", i64::MAX);
+                    let number = i64::try_from(number);
+                    number.map(Some).map_err(|_| error(&texts.path, &vector.object, large()))
+                };
+                MetadataColumn::Integers(self.each(vector, start, end, number)?)
+            }
+            Kind::Float { swap, .. } => {
+                let number = |_: &mut Self, _: &Vector, cell: &[u8]| Ok(float(cell, swap));
+                MetadataColumn::Floats(self.each(vector, start, end, number)?)
+            }
+            Kind::Boolean { .. } => {
+                let truth = |_: &mut Self, _: &Vector, cell: &[u8]| Ok(Some(cell != [0]));
+                MetadataColumn::Booleans(self.each(vector, start, end, truth)?)
+            }
+        })
+    }
+
+    /// What becomes of the elements from `start` to before `end`.
+    fn each<T>(
+        &mut self,
+        vector: &Vector,
+        start: usize,
+        end: usize,
+        decode: impl Fn(&mut Self, &Vector, &[u8]) -> Result<T>,
+    ) -> Result<Vec<T>> {
         let mut all = Vec::new();
         for from in (start..end).step_by(WINDOW) {
             let n = WINDOW.min(end - from);
             let bytes = self.reader.read_slice_raw(&vector.object, &[from as u64], &[n as u64]);
             let bytes = bytes.map_err(|reason| error(&self.path, &vector.object, reason))?;
             for cell in bytes.chunks_exact(vector.kind.width()) {
-                all.push(self.decode(vector, cell)?);
+                all.push(decode(self, vector, cell)?);
             }
         }
         if all.len() == end.saturating_sub(start) {
@@ -182,8 +237,10 @@ impl Texts {
                 let text = self.heaps.text(cell);
                 Some(text.map_err(|reason| error(&self.path, &vector.object, reason))?)
             }
-            Kind::Integer { signed, swap, .. } => Some(integer(cell, signed, swap)),
-            Kind::Float { swap, .. } => float(cell, swap),
+            Kind::Integer { signed, swap, .. } => Some(integer(cell, signed, swap).to_string()),
+            // As few digits as tell the number among those of its width.
+            Kind::Float { swap, width: 4 } => float(cell, swap).map(|v| (v as f32).to_string()),
+            Kind::Float { swap, .. } => float(cell, swap).map(|value| value.to_string()),
             Kind::Boolean { .. } => Some(if cell == [0] { "False" } else { "True" }.to_owned()),
         })
     }
@@ -202,21 +259,19 @@ fn widen(cell: &[u8], swap: bool, fill: u8) -> [u8; 8] {
     wide
 }
 
-fn integer(cell: &[u8], signed: bool, swap: bool) -> String {
+fn integer(cell: &[u8], signed: bool, swap: bool) -> i128 {
     let top = if swap { cell.first() } else { cell.last() };
     let negative = signed && top.is_some_and(|byte| byte & 0x80 != 0);
     let wide = widen(cell, swap, if negative { 0xff } else { 0 });
-    if signed { i64::from_le_bytes(wide).to_string() } else { u64::from_le_bytes(wide).to_string() }
+    if signed { i64::from_le_bytes(wide).into() } else { u64::from_le_bytes(wide).into() }
 }
 
-fn float(cell: &[u8], swap: bool) -> Option<String> {
+/// A number that is not NaN.
+fn float(cell: &[u8], swap: bool) -> Option<f64> {
     let bits = u64::from_le_bytes(widen(cell, swap, 0));
-    if cell.len() == 4 {
-        let value = f32::from_bits(bits as u32);
-        return (!value.is_nan()).then(|| value.to_string());
-    }
-    let value = f64::from_bits(bits);
-    (!value.is_nan()).then(|| value.to_string())
+    let single = cell.len() == 4;
+    let value = if single { f32::from_bits(bits as u32).into() } else { f64::from_bits(bits) };
+    (!value.is_nan()).then_some(value)
 }
 
 /// Strings of variable length lie in heaps elsewhere in the file.

@@ -3,13 +3,13 @@
 use std::{fs, ops::ControlFlow, path::Path};
 
 use gf_corpus::{
-    Corpus, CountMatrix, Error, Gene, H5adWriter, ObsColumn, ObsValues, Selection, SourceBlock,
-    SourceOptions, export_h5ad, open_source,
+    Corpus, CountMatrix, Error, Gene, H5adWriter, MetadataColumn, MetadataField, MetadataKind,
+    MetadataValue, Selection, SourceBlock, SourceOptions, export_h5ad, open_source,
 };
 use proptest::prelude::*;
 use rust_hdf5::H5File;
 
-use crate::support::{immune, lenient};
+use crate::support::{immune, lenient, texts};
 
 /// More distinct values than a categorical column may have.
 const MANY: usize = (1 << 16) + 3;
@@ -36,20 +36,35 @@ fn counts(n_genes: usize, rows: &[Vec<(u32, u32)>]) -> CountMatrix {
 fn read(path: &Path) -> (Vec<String>, SourceBlock) {
     let mut source = open_source(path, &SourceOptions::default()).unwrap();
     assert_eq!(source.unread_columns(), &[] as &[String]);
-    let names = source.columns().to_vec();
+    let fields = source.columns().to_vec();
     let mut all = SourceBlock {
         cell_ids: Vec::new(),
         counts: CountMatrix::new(source.genes().len()),
-        columns: vec![Vec::new(); names.len()],
+        columns: fields.iter().map(|field| MetadataColumn::missing(field.kind, 0)).collect(),
     };
     while let Some(block) = source.next_block(100).unwrap() {
         all.cell_ids.extend(block.cell_ids);
         all.counts.append(&block.counts);
         for (column, values) in all.columns.iter_mut().zip(block.columns) {
-            column.extend(values);
+            extend(column, values);
         }
     }
-    (names, all)
+    (fields.into_iter().map(|field| field.name).collect(), all)
+}
+
+fn extend(column: &mut MetadataColumn, more: MetadataColumn) {
+    use MetadataColumn as M;
+    match (column, more) {
+        (M::Text(values), M::Text(more)) => values.extend(more),
+        (M::Integers(values), M::Integers(more)) => values.extend(more),
+        (M::Floats(values), M::Floats(more)) => values.extend(more),
+        (M::Booleans(values), M::Booleans(more)) => values.extend(more),
+        (column, more) => panic!("{more:?} in a column of {:?}", column.kind()),
+    }
+}
+
+fn field(name: &str) -> MetadataField {
+    MetadataField::new(name, MetadataKind::Text)
 }
 
 fn entries() -> impl Strategy<Value = Vec<(u32, u32)>> {
@@ -57,27 +72,48 @@ fn entries() -> impl Strategy<Value = Vec<(u32, u32)>> {
     prop::collection::btree_map(0u32..9, count, 0..9).prop_map(|row| row.into_iter().collect())
 }
 
-fn cell() -> impl Strategy<Value = (Vec<(u32, u32)>, Option<String>, i64)> {
-    (entries(), prop::option::of("[ -~é☃]{0,5}"), any::<i64>())
+/// Entries, and a value of each kind.
+type Cell = (Vec<(u32, u32)>, Option<String>, Option<i64>, Option<f64>, Option<bool>);
+
+/// Cells of which some lack a value, or none of a whole file does.
+fn blocks() -> impl Strategy<Value = Vec<Vec<Cell>>> {
+    let some = |share: f64| {
+        let cell = (
+            entries(),
+            prop::option::weighted(share, "[ -~é☃]{0,5}"),
+            prop::option::weighted(share, any::<i64>()),
+            prop::option::weighted(share, prop::num::f64::NORMAL),
+            prop::option::weighted(share, any::<bool>()),
+        );
+        prop::collection::vec(prop::collection::vec(cell, 0..7), 1..5)
+    };
+    prop_oneof![some(1.0), some(0.5)]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn files_read_back_equal(blocks in prop::collection::vec(prop::collection::vec(cell(), 0..7), 1..5)) {
+    fn files_read_back_equal(blocks in blocks()) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cells.h5ad");
-        let columns = [ObsColumn::Text("word".to_owned()), ObsColumn::Integers("number".to_owned())];
+        let kinds = [MetadataKind::Text, MetadataKind::Integer, MetadataKind::Float, MetadataKind::Boolean];
+        // Columns are read by name.
+        let names = ["a word", "b number", "c share", "d truth"];
+        let columns: Vec<_> = names.into_iter().zip(kinds).map(|(n, kind)| MetadataField::new(n, kind)).collect();
+        let values = |cells: &[Cell]| [
+            MetadataColumn::Text(cells.iter().map(|cell| cell.1.clone()).collect()),
+            MetadataColumn::Integers(cells.iter().map(|cell| cell.2).collect()),
+            MetadataColumn::Floats(cells.iter().map(|cell| cell.3).collect()),
+            MetadataColumn::Booleans(cells.iter().map(|cell| cell.4).collect()),
+        ];
         let mut writer = H5adWriter::create(&path, &genes(9), &columns).unwrap();
         writer.add_rows("X_test", 3).unwrap();
         let mut n = 0;
         for block in &blocks {
             let ids: Vec<String> = (n..n + block.len()).map(|cell| format!("cell {cell}")).collect();
-            let rows: Vec<_> = block.iter().map(|(row, _, _)| row.clone()).collect();
-            let words = ObsValues::Text(block.iter().map(|(_, word, _)| word.as_deref()).collect());
-            let numbers = ObsValues::Integers(block.iter().map(|&(_, _, number)| number).collect());
-            writer.push_cells(&ids, &counts(9, &rows), &[words, numbers]).unwrap();
+            let rows: Vec<_> = block.iter().map(|cell| cell.0.clone()).collect();
+            writer.push_cells(&ids, &counts(9, &rows), &values(block)).unwrap();
             n += block.len();
         }
         let rows: Vec<f32> = (0..3 * n).map(|at| at as f32 / 7.0).collect();
@@ -86,15 +122,12 @@ proptest! {
         prop_assert_eq!(writer.finish().unwrap(), n as u64);
 
         let cells = blocks.concat();
-        let (names, found) = read(&path);
-        // Columns are read by name.
-        prop_assert_eq!(names, ["number", "word"]);
-        let expected: Vec<_> = cells.iter().map(|(row, _, _)| row.clone()).collect();
+        let (found_names, found) = read(&path);
+        prop_assert_eq!(found_names, names);
+        let expected: Vec<_> = cells.iter().map(|cell| cell.0.clone()).collect();
         prop_assert_eq!(found.counts, counts(9, &expected));
         prop_assert_eq!(found.cell_ids, (0..n).map(|cell| format!("cell {cell}")).collect::<Vec<_>>());
-        let words: Vec<_> = cells.iter().map(|(_, word, _)| word.clone()).collect();
-        let numbers: Vec<_> = cells.iter().map(|(_, _, number)| Some(number.to_string())).collect();
-        prop_assert_eq!(found.columns, [numbers, words]);
+        prop_assert_eq!(found.columns, values(&cells));
         let file = H5File::open(&path).unwrap();
         let stored = file.dataset("obsm/X_test").unwrap();
         prop_assert_eq!(stored.shape(), [n, 3]);
@@ -122,13 +155,13 @@ fn many_values_are_plain_text() {
     fn check(missing: Option<usize>) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cells.h5ad");
-        let columns = [ObsColumn::Text("many".to_owned()), ObsColumn::Text("few".to_owned())];
+        let columns = [field("many"), field("few")];
         let mut writer = H5adWriter::create(&path, &genes(1), &columns).unwrap();
         let ids: Vec<String> = (0..MANY).map(|cell| format!("c{cell}")).collect();
-        let value = |cell: usize| (Some(cell) != missing).then(|| ids[cell].as_str());
+        let value = |cell: usize| (Some(cell) != missing).then(|| ids[cell].clone());
         for block in (0..MANY).collect::<Vec<_>>().chunks(10_000) {
-            let many = ObsValues::Text(block.iter().map(|&cell| value(cell)).collect());
-            let few = ObsValues::Text(block.iter().map(|_| Some("same")).collect());
+            let many = MetadataColumn::Text(block.iter().map(|&cell| value(cell)).collect());
+            let few = MetadataColumn::Text(vec![Some("same".to_owned()); block.len()]);
             let ids: Vec<&str> = block.iter().map(|&cell| ids[cell].as_str()).collect();
             let counts = counts(1, &vec![vec![(0, 1)]; block.len()]);
             writer.push_cells(&ids, &counts, &[many, few]).unwrap();
@@ -136,7 +169,7 @@ fn many_values_are_plain_text() {
         writer.finish().unwrap();
         let (names, found) = read(&path);
         assert_eq!(names, ["few", "many"]);
-        let expected: Vec<_> = (0..MANY).map(|cell| value(cell).map(str::to_owned)).collect();
+        let expected = MetadataColumn::Text((0..MANY).map(value).collect());
         assert!(found.columns[1] == expected, "missing {missing:?}");
         let file = H5File::open(&path).unwrap();
         assert!(file.dataset("obs/few/codes").is_ok() && file.dataset("obs/many/codes").is_err());
@@ -153,7 +186,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cells.h5ad");
         fs::write(&path, "older").unwrap();
-        let columns = [ObsColumn::Text("word".to_owned())];
+        let columns = [field("word")];
         let mut writer = H5adWriter::create(&path, &genes(2), &columns).unwrap();
         let error = act(&mut writer).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -162,7 +195,7 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
     let one = |n_genes, count| counts(n_genes, &[vec![(0, count)]]);
-    let word = || [ObsValues::Text(vec![Some("a")])];
+    let word = || [MetadataColumn::Text(vec![Some("a".to_owned())])];
     check(|w| w.push_cells(&["a"], &one(2, 1 << 31), &word()), "a count of 2147483648");
     check(
         |w| w.push_cells(&["a"], &one(3, 1), &word()),
@@ -171,9 +204,9 @@ fn what_does_not_fit_is_refused_and_leaves_nothing() {
     check(|w| w.push_cells(&["a", "b"], &one(2, 1), &word()), "cells of the counts: found 1");
     check(|w| w.push_cells(&["a"], &one(2, 1), &[]), "columns of obs: found 0, expected 1");
     check(|w| w.push_cells(&["a\0"], &one(2, 1), &word()), "text without zero bytes");
-    let wrong = || [ObsValues::Integers(vec![1])];
-    check(|w| w.push_cells(&["a"], &one(2, 1), &wrong()), "found integers for \"word\"");
-    let long = || [ObsValues::Text(vec![None, None])];
+    let wrong = || [MetadataColumn::Integers(vec![Some(1)])];
+    check(|w| w.push_cells(&["a"], &one(2, 1), &wrong()), "found Integer for \"word\"");
+    let long = || [MetadataColumn::Text(vec![None, None])];
     check(|w| w.push_cells(&["a"], &one(2, 1), &long()), "values of obs/word: found 2");
     check(|w| w.push_rows("X", &[1.0]), "expected the name of a declared matrix");
     check(|w| w.add_rows("X", 0), "width 0");
@@ -198,7 +231,7 @@ fn names_of_columns_are_checked() {
     #[track_caller]
     fn check(names: &[&str]) {
         let folder = tempfile::tempdir().unwrap();
-        let columns: Vec<_> = names.iter().map(|&name| ObsColumn::Text(name.to_owned())).collect();
+        let columns: Vec<_> = names.iter().map(|&name| field(name)).collect();
         let made = H5adWriter::create(&folder.path().join("c.h5ad"), &genes(1), &columns);
         assert!(matches!(made.err(), Some(Error::Setting { name: "obs column", .. })), "{names:?}");
     }
@@ -224,18 +257,19 @@ fn a_corpus_is_exported_whole() {
         &found.columns[at.unwrap_or_else(|| panic!("{names:?} lack {name}"))]
     };
     assert_eq!(names.len(), 3 + corpus.columns().len());
-    assert!(column("study").iter().all(|study| study.as_deref() == Some("immune_559")));
+    assert!(texts(column("study")).iter().all(|study| study.as_deref() == Some("immune_559")));
     let mut row = 0;
     for block in corpus.blocks() {
         let block = block.unwrap();
         for cell in 0..block.cell_ids.len() {
             assert_eq!(found.cell_ids[row], block.cell_ids[cell]);
             assert_eq!(found.counts.row(row), block.counts.row(cell));
-            assert_eq!(column("n_counts")[row], Some(block.totals[cell].to_string()));
+            let total = MetadataValue::Integer(block.totals[cell] as i64);
+            assert_eq!(column("n_counts").get(row), total);
             let n_genes = block.counts.row(cell).0.len();
-            assert_eq!(column("n_genes")[row], Some(n_genes.to_string()));
-            for (name, values) in corpus.columns().iter().zip(&block.columns) {
-                assert_eq!(column(name)[row], values[cell]);
+            assert_eq!(column("n_genes").get(row), MetadataValue::Integer(n_genes as i64));
+            for (field, values) in corpus.columns().iter().zip(&block.columns) {
+                assert_eq!(column(&field.name).get(row), values.get(cell));
             }
             row += 1;
         }

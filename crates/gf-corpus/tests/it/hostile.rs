@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gf_corpus::{Corpus, Error, SourceOptions, open_source};
+use gf_corpus::{
+    Corpus, Error, MetadataColumn, MetadataField, MetadataKind, SourceOptions, open_source,
+};
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -208,12 +210,12 @@ fn an_unreadable_column_is_reported_not_fatal() {
     odd.set_attr_string("encoding-type", "categorical").unwrap();
     file.close().unwrap();
     let mut source = open_source(&path, &SourceOptions::default()).unwrap();
-    assert_eq!(source.columns(), ["good"]);
+    assert_eq!(source.columns(), [MetadataField::new("good", MetadataKind::Integer)]);
     let mut unread = source.unread_columns().to_vec();
     unread.sort();
     assert_eq!(unread, ["away", "long", "odd", "table"]);
     let block = source.next_block(512).unwrap().unwrap();
-    assert_eq!(block.columns, [[Some("7".to_owned()), Some("8".to_owned())]]);
+    assert_eq!(block.columns, [MetadataColumn::Integers(vec![Some(7), Some(8)])]);
 }
 
 /// Blocks of any size give the same cells as one block.
@@ -228,7 +230,7 @@ fn windows_do_not_change_what_is_read() {
             while let Some(block) = source.next_block(max_cells).unwrap() {
                 for (cell, id) in block.cell_ids.iter().enumerate() {
                     let (genes, counts) = block.counts.row(cell);
-                    let columns: Vec<_> = block.columns.iter().map(|c| c[cell].clone()).collect();
+                    let columns: Vec<_> = block.columns.iter().map(|c| c.get(cell).text()).collect();
                     cells.push((id.clone(), genes.to_vec(), counts.to_vec(), columns));
                 }
             }

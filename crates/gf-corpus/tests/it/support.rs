@@ -10,7 +10,7 @@ use std::{
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
 use gf_corpus::{
-    Corpus, Error, Found, IngestOptions, Ledger, Progress, QcOptions, SourceOptions, Study, ingest,
+    Corpus, Error, Found, IngestOptions, Ledger, MetadataColumn, Progress, QcOptions, SourceOptions, Study, ingest,
 };
 use rust_hdf5::{H5File, H5Type};
 use tempfile::TempDir;
@@ -112,10 +112,15 @@ pub fn triplets(corpus: &Corpus) -> Triplets {
     all
 }
 
-/// A metadata column of a corpus.
+/// A metadata column of a corpus, as text.
 pub fn column(corpus: &Corpus, name: &str) -> Vec<Option<String>> {
-    let place = corpus.columns().iter().position(|column| column == name).unwrap();
-    corpus.blocks().flat_map(|block| block.unwrap().columns[place].clone()).collect()
+    let place = corpus.columns().iter().position(|column| column.name == name).unwrap();
+    corpus.blocks().flat_map(|block| texts(&block.unwrap().columns[place])).collect()
+}
+
+/// The values of a column as text.
+pub fn texts(column: &MetadataColumn) -> Vec<Option<String>> {
+    (0..column.len()).map(|cell| column.get(cell).text()).collect()
 }
 
 /// Writes a file, gzip if its name says so.

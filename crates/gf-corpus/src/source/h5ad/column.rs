@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
 use super::super::hdf5::Data;
-use crate::error::Result;
+use crate::{error::Result, metadata::MetadataColumn};
 
 /// Labels of a categorical column; one can be missing.
 pub(super) type Labels = Arc<[Option<String>]>;
@@ -16,6 +16,8 @@ pub(super) enum Column {
     Text(Vec<String>),
     /// Indices into labels; negative is missing.
     Labels { codes: Vec<i128>, labels: Labels },
+    /// Truth values; `None` is neither.
+    Booleans(Vec<Option<bool>>),
     /// Whole numbers.
     Integers(Vec<i128>),
     /// Numbers; NaN is missing. `single` prints as few digits as f32 needs.
@@ -38,7 +40,7 @@ impl Column {
                 return Ok(data.texts(kind, cells)?.map(Self::Text));
             }
             Kind::Enum { .. } if kind.element_size() == 1 => {
-                Self::booleans(cells.map(|cell| integer(cell, 1, false)).collect())
+                Self::Booleans(cells.map(|cell| truth(integer(cell, 1, false))).collect())
             }
             Kind::FixedPoint {
                 size: size @ 1..=8,
@@ -58,12 +60,6 @@ impl Column {
         }))
     }
 
-    /// Truth values, written as pandas writes them.
-    fn booleans(codes: Vec<i128>) -> Self {
-        let labels = ["False", "True"].map(|label| Some(label.to_owned()));
-        Self::Labels { codes, labels: labels.into() }
-    }
-
     /// Puts labels on a column of codes.
     pub(super) fn labelled(self, labels: Labels) -> Self {
         match self {
@@ -75,10 +71,30 @@ impl Column {
     /// Whether its values are words rather than numbers.
     pub(super) fn is_text(&self) -> bool {
         match self {
-            Self::Text(_) | Self::Labels { .. } => true,
+            Self::Text(_) | Self::Labels { .. } | Self::Booleans(_) => true,
             Self::Masked { values, .. } => values.is_text(),
             Self::Integers(_) | Self::Floats { .. } => false,
         }
+    }
+
+    /// The values as metadata; else the first number beyond 64 bits.
+    pub(super) fn into_metadata(self) -> Result<MetadataColumn, i128> {
+        Ok(match self {
+            Self::Text(values) => MetadataColumn::Text(values.into_iter().map(Some).collect()),
+            Self::Labels { ref codes, .. } => {
+                MetadataColumn::Text((0..codes.len()).map(|row| self.get(row)).collect())
+            }
+            Self::Booleans(values) => MetadataColumn::Booleans(values),
+            Self::Integers(values) => {
+                let number = |value| i64::try_from(value).map(Some).map_err(|_| value);
+                MetadataColumn::Integers(values.into_iter().map(number).collect::<Result<_, _>>()?)
+            }
+            Self::Floats { values, .. } => {
+                let number = |value: f64| (!value.is_nan()).then_some(value);
+                MetadataColumn::Floats(values.into_iter().map(number).collect())
+            }
+            Self::Masked { values, mask } => values.into_metadata()?.masked(&mask),
+        })
     }
 
     /// The value of a row, as text.
@@ -89,6 +105,10 @@ impl Column {
                 let code = usize::try_from(*codes.get(row)?).ok()?;
                 labels.get(code).cloned().flatten()
             }
+            Self::Booleans(values) => {
+                let truth = values.get(row).copied().flatten();
+                truth.map(|truth| if truth { "True" } else { "False" }.to_owned())
+            }
             Self::Integers(values) => values.get(row).map(i128::to_string),
             Self::Floats { values, single } => {
                 let value = values.get(row).copied().filter(|value| !value.is_nan())?;
@@ -98,6 +118,15 @@ impl Column {
                 mask.get(row).is_some_and(|m| !m).then(|| values.get(row))?
             }
         }
+    }
+}
+
+/// As anndata stores truth values.
+fn truth(code: i128) -> Option<bool> {
+    match code {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     super::hdf5::{Data, H5},
     column::{Column, Labels},
 };
-use crate::error::Result;
+use crate::{error::Result, metadata::MetadataKind};
 
 /// Most labels of a categorical column.
 const MAX_LABELS: usize = 1 << 20;
@@ -64,6 +64,22 @@ impl Stored {
         let Some(labels) = read_labels(h5, categories, room)? else { return Ok(None) };
         let kind = in_host_order(codes.kind.clone());
         Ok(Some(Self::Vector { data: codes, kind, labels: Some(labels) }))
+    }
+
+    /// What its values are as metadata.
+    pub(super) fn metadata_kind(&self) -> MetadataKind {
+        let kind = match self {
+            Self::Vector { labels: Some(_), .. } | Self::Member { labels: Some(_), .. } => {
+                return MetadataKind::Text;
+            }
+            Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. } => kind,
+        };
+        match kind {
+            DatatypeMessage::FixedPoint { .. } => MetadataKind::Integer,
+            DatatypeMessage::FloatingPoint { .. } => MetadataKind::Float,
+            DatatypeMessage::Enum { .. } => MetadataKind::Boolean,
+            _ => MetadataKind::Text,
+        }
     }
 
     /// Number of values; `None` for a part of rows, which has as many as its table.
