@@ -306,8 +306,7 @@ impl Blocks<'_> {
                 self.at.shard += 1;
             }
             let Some(reader) = &mut self.open else { continue };
-            let Some(block) = reader.next_block(part.genes.len(), &part.manifest.columns)?
-            else {
+            let Some(block) = reader.next_block(part.genes.len(), &part.manifest.columns)? else {
                 self.open = None;
                 continue;
             };

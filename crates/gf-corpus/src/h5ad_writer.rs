@@ -245,7 +245,12 @@ impl H5adWriter {
         Ok(self.n_cells)
     }
 
-    fn check_cells(&self, n: usize, counts: &CountMatrix, columns: &[MetadataColumn]) -> Result<()> {
+    fn check_cells(
+        &self,
+        n: usize,
+        counts: &CountMatrix,
+        columns: &[MetadataColumn],
+    ) -> Result<()> {
         let same = |what: String, found: usize, expected: usize| {
             agree(&self.path, what, found as u64, expected as u64)
         };

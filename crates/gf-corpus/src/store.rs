@@ -30,8 +30,8 @@ use crate::{
     error::{Error, Result},
     gene::Gene,
     gene_list,
-    metadata::MetadataField,
     ledger::{FileLedger, Ledger},
+    metadata::MetadataField,
     profile::{Profile, ProfileWriter},
     shard::{ArrowWriter, Stored, StudyBlock, broken, schema},
     study::Study,
@@ -178,7 +178,11 @@ impl Store {
         scratch(&self.folder)
     }
 
-    pub(crate) fn create_study(&self, genes: &[Gene], columns: &[MetadataField]) -> Result<StudyWriter> {
+    pub(crate) fn create_study(
+        &self,
+        genes: &[Gene],
+        columns: &[MetadataField],
+    ) -> Result<StudyWriter> {
         let genes = gene_list::write(&self.folder, genes)?;
         StudyWriter::create(&self.folder, genes, columns)
     }

@@ -59,8 +59,9 @@ impl H5adSource {
             None => choose(h5, &cells)?,
         };
         let columns = cells.columns.iter();
-        let columns =
-            columns.map(|(name, stored)| MetadataField::new(name, stored.metadata_kind())).collect();
+        let columns = columns
+            .map(|(name, stored)| MetadataField::new(name, stored.metadata_kind()))
+            .collect();
         let path = h5.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
@@ -112,22 +113,18 @@ impl H5adSource {
     fn values(&self, columns: Vec<(String, Column)>, n: usize) -> Result<Vec<MetadataColumn>> {
         let mut n_bytes = 0;
         let mut all = Vec::new();
-        for (name, column) in columns {
-            let wrong = |found, expected| Error::Encoding {
-                path: self.path.clone(),
-                object: format!("{}/{name}", self.cells.object),
-                found,
-                expected,
-            };
-            let values = column.into_metadata().map_err(|number| {
-                wrong(format!("the number {number}"), format!("numbers of at most {}", i64::MAX))
-            })?;
+        for ((name, column), field) in columns.into_iter().zip(&self.columns) {
+            let values = column.into_metadata(field.kind);
             if let MetadataColumn::Text(texts) = &values {
                 n_bytes += texts.iter().flatten().map(String::len).sum::<usize>();
             }
             if n_bytes > MAX_BLOCK_TEXT {
-                let found = format!("{n_bytes} bytes of metadata for {n} cells");
-                return Err(wrong(found, format!("at most {MAX_BLOCK_TEXT}")));
+                return Err(Error::Encoding {
+                    path: self.path.clone(),
+                    object: format!("{}/{name}", self.cells.object),
+                    found: format!("{n_bytes} bytes of metadata for {n} cells"),
+                    expected: format!("at most {MAX_BLOCK_TEXT}"),
+                });
             }
             all.push(values);
         }

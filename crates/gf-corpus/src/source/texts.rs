@@ -93,6 +93,8 @@ impl Vector {
     pub(super) fn metadata_kind(&self) -> MetadataKind {
         match self.kind {
             Kind::Fixed { .. } | Kind::Heap => MetadataKind::Text,
+            // Some need more than the 63 bits of a whole number.
+            Kind::Integer { width: 8, signed: false, .. } => MetadataKind::Text,
             Kind::Integer { .. } => MetadataKind::Integer,
             Kind::Float { .. } => MetadataKind::Float,
             Kind::Boolean { .. } => MetadataKind::Boolean,
@@ -168,15 +170,12 @@ impl Texts {
         end: usize,
     ) -> Result<MetadataColumn> {
         Ok(match vector.kind {
-            Kind::Fixed { .. } | Kind::Heap => {
+            Kind::Fixed { .. } | Kind::Heap | Kind::Integer { width: 8, signed: false, .. } => {
                 MetadataColumn::Text(self.read(vector, start, end)?)
             }
             Kind::Integer { signed, swap, .. } => {
-                let number = |texts: &mut Self, _: &Vector, cell: &[u8]| {
-                    let number = integer(cell, signed, swap);
-                    let large = || format!("{number}, expected at most {}", i64::MAX);
-                    let number = i64::try_from(number);
-                    number.map(Some).map_err(|_| error(&texts.path, &vector.object, large()))
+                let number = |_: &mut Self, _: &Vector, cell: &[u8]| {
+                    Ok(i64::try_from(integer(cell, signed, swap)).ok())
                 };
                 MetadataColumn::Integers(self.each(vector, start, end, number)?)
             }

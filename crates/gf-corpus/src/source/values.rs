@@ -57,21 +57,20 @@ impl Values {
     /// All as counts, or where the first other value stands and what it is.
     pub(super) fn counts(self) -> Result<Vec<u32>, (usize, String)> {
         fn all<T: Copy + ToString>(
-            values: &[T],
+            values: Vec<T>,
             count: impl Fn(T) -> Option<u32>,
         ) -> Result<Vec<u32>, (usize, String)> {
-            // Collecting results would not know how many there are, and grow.
-            let mut counts = Vec::with_capacity(values.len());
-            for (at, &value) in values.iter().enumerate() {
-                counts.push(count(value).ok_or_else(|| (at, value.to_string()))?);
+            if let Some(at) = values.iter().position(|&value| count(value).is_none()) {
+                return Err((at, values[at].to_string()));
             }
-            Ok(counts)
+            // Values of four bytes become counts where they stand.
+            Ok(values.into_iter().map(|value| count(value).unwrap_or_default()).collect())
         }
         match self {
-            Self::Integers(values) => all(&values, |value| u32::try_from(value).ok()),
-            Self::Words(values) => all(&values, |value| u32::try_from(value).ok()),
-            Self::Floats(values) => all(&values, raw_count),
-            Self::Singles(values) => all(&values, |value| raw_count(f64::from(value))),
+            Self::Integers(values) => all(values, |value| u32::try_from(value).ok()),
+            Self::Words(values) => all(values, |value| u32::try_from(value).ok()),
+            Self::Floats(values) => all(values, raw_count),
+            Self::Singles(values) => all(values, |value| raw_count(f64::from(value))),
         }
     }
 

@@ -77,17 +77,23 @@ type Cell = (Vec<(u32, u32)>, Option<String>, Option<i64>, Option<f64>, Option<b
 
 /// Cells of which some lack a value, or none of a whole file does.
 fn blocks() -> impl Strategy<Value = Vec<Vec<Cell>>> {
-    let some = |share: f64| {
-        let cell = (
-            entries(),
-            prop::option::weighted(share, "[ -~é☃]{0,5}"),
-            prop::option::weighted(share, any::<i64>()),
-            prop::option::weighted(share, prop::num::f64::NORMAL),
-            prop::option::weighted(share, any::<bool>()),
-        );
-        prop::collection::vec(prop::collection::vec(cell, 0..7), 1..5)
-    };
-    prop_oneof![some(1.0), some(0.5)]
+    let cell = (
+        entries(),
+        prop::option::of("[ -~é☃]{0,5}"),
+        prop::option::of(any::<i64>()),
+        prop::option::of(prop::num::f64::NORMAL),
+        prop::option::of(any::<bool>()),
+    );
+    let blocks = prop::collection::vec(prop::collection::vec(cell, 0..7), 1..5);
+    (blocks, any::<bool>()).prop_map(|(mut blocks, are_whole)| {
+        for cell in blocks.iter_mut().flatten().filter(|_| are_whole) {
+            cell.1.get_or_insert_default();
+            cell.2.get_or_insert_default();
+            cell.3.get_or_insert_default();
+            cell.4.get_or_insert_default();
+        }
+        blocks
+    })
 }
 
 proptest! {

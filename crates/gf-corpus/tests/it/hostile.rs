@@ -230,7 +230,8 @@ fn windows_do_not_change_what_is_read() {
             while let Some(block) = source.next_block(max_cells).unwrap() {
                 for (cell, id) in block.cell_ids.iter().enumerate() {
                     let (genes, counts) = block.counts.row(cell);
-                    let columns: Vec<_> = block.columns.iter().map(|c| c.get(cell).text()).collect();
+                    let columns: Vec<_> =
+                        block.columns.iter().map(|c| c.get(cell).text()).collect();
                     cells.push((id.clone(), genes.to_vec(), counts.to_vec(), columns));
                 }
             }

@@ -169,7 +169,7 @@ fn metadata_of_every_type() {
         check("text", [Some(""), Some("\u{b5}")]);
         check("i8", [Some("-1"), Some("2")]);
         check("u64", [Some("18446744073709551615"), Some("2")]);
-        check("f32", [Some("0.1"), None]);
+        check("f32", [Some("0.10000000149011612"), None]);
         check("f64", [Some("0.1"), None]);
     });
 }

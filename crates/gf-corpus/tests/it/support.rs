@@ -10,7 +10,8 @@ use std::{
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
 use gf_corpus::{
-    Corpus, Error, Found, IngestOptions, Ledger, MetadataColumn, Progress, QcOptions, SourceOptions, Study, ingest,
+    Corpus, Error, Found, IngestOptions, Ledger, MetadataColumn, Progress, QcOptions,
+    SourceOptions, Study, ingest,
 };
 use rust_hdf5::{H5File, H5Type};
 use tempfile::TempDir;

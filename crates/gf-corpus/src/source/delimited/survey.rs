@@ -10,6 +10,7 @@ use crate::{
     annotation::{Annotation, Resolution, Route},
     error::{Error, Result},
     mapping::species,
+    metadata::{MetadataField, MetadataKind},
     names,
     source::SourceGene,
 };
@@ -45,8 +46,8 @@ pub(super) struct Survey {
     pub(super) delimiter: u8,
     pub(super) genes: Vec<SourceGene>,
     pub(super) n_cells: usize,
-    /// Names of the columns of text.
-    pub(super) metadata: Vec<String>,
+    /// The columns of text.
+    pub(super) metadata: Vec<MetadataField>,
 }
 
 /// The first columns of all rows.
@@ -190,7 +191,7 @@ fn cells(table: &Table, rows: &Rows, is_text: &[bool], path: &Path) -> Result<Su
         }
         if *is_text && !is_gene(annotation, &id) {
             columns.push(Column::Text);
-            metadata.push(id);
+            metadata.push(MetadataField::new(id, MetadataKind::Text));
         } else {
             columns.push(Column::Gene);
             genes.push(SourceGene { id, symbol: None });

@@ -1,45 +1,69 @@
-//! Stored values read in larger pieces than they are asked for.
+//! Stored values read in larger pieces than they are asked for, and one piece
+//! ahead of them, so that unpacking and use go on at the same time.
 
 use std::ops::Range;
 
+use super::compressed::{Coming, Compressed, Counts};
 use crate::error::Result;
 
 /// Fewest values read at a time.
-const PIECE: usize = 1 << 20;
-/// Most values held beyond those asked for.
+const PIECE: usize = 1 << 18;
+/// Most values read beyond those asked for.
 const MAX_AHEAD: usize = 1 << 21;
 
-/// A stretch of indices and counts.
+/// A stretch of indices and counts, and the one behind it.
 #[derive(Default)]
 pub(super) struct Ahead {
     from: usize,
     indices: Vec<u32>,
     counts: Vec<u32>,
+    coming: Option<(Range<usize>, Coming)>,
 }
 
 impl Ahead {
     /// The values of a range that begins no earlier than the one before.
-    ///
-    /// What is missing is read with `load`, up to the end of a chunk of
-    /// `chunk` values, so that few chunks are unpacked twice.
+    /// Pieces end where chunks of `chunk` values do, so that few chunks are
+    /// unpacked twice. `refuse` gets where the first value stands that is no
+    /// count, its index, and what it is.
     pub(super) fn values(
         &mut self,
         range: Range<usize>,
         chunk: usize,
-        n_values: usize,
-        load: impl FnOnce(usize, usize) -> Result<(Vec<u32>, Vec<u32>)>,
+        stored: &Compressed,
+        refuse: impl Fn(usize, u32, String) -> crate::Error,
     ) -> Result<(&[u32], &[u32])> {
-        let end = self.from + self.counts.len();
-        if range.end > end {
+        let n_values = stored.n_values();
+        if range.end > self.end() {
             self.drop_before(range.start);
-            let start = self.from + self.counts.len();
-            let to = piece_end(start, range.end, chunk).min(n_values).max(range.end);
-            let (indices, counts) = load(start, to - start)?;
-            append(&mut self.indices, indices);
-            append(&mut self.counts, counts);
+        }
+        while range.end > self.end() {
+            let piece = match self.coming.take() {
+                Some((piece, coming)) if piece.start == self.end() => (piece, coming),
+                _ => begin(stored, self.end(), chunk, n_values)?,
+            };
+            self.take(piece, &refuse)?;
+            if self.end() < n_values {
+                self.coming = Some(begin(stored, self.end(), chunk, n_values)?);
+            }
         }
         let span = range.start - self.from..range.end - self.from;
         Ok((&self.indices[span.clone()], &self.counts[span]))
+    }
+
+    fn end(&self) -> usize {
+        self.from + self.counts.len()
+    }
+
+    fn take(
+        &mut self,
+        (piece, coming): (Range<usize>, Coming),
+        refuse: impl Fn(usize, u32, String) -> crate::Error,
+    ) -> Result<()> {
+        let (indices, counts): (_, Counts) = coming.wait()?;
+        let counts = counts.map_err(|(at, found)| refuse(piece.start + at, indices[at], found))?;
+        append(&mut self.indices, indices);
+        append(&mut self.counts, counts);
+        Ok(())
     }
 
     fn drop_before(&mut self, start: usize) {
@@ -48,6 +72,16 @@ impl Ahead {
         self.indices.drain(..n);
         self.from = start.max(self.from);
     }
+}
+
+fn begin(
+    stored: &Compressed,
+    start: usize,
+    chunk: usize,
+    n_values: usize,
+) -> Result<(Range<usize>, Coming)> {
+    let end = piece_end(start, chunk).min(n_values);
+    Ok((start..end, stored.begin(start, end - start)?))
 }
 
 /// Puts new values behind those held; mostly none are.
@@ -59,10 +93,10 @@ fn append(held: &mut Vec<u32>, new: Vec<u32>) {
     }
 }
 
-/// Where a piece ends that begins at `start` and must reach `needed`: at the
-/// end of a chunk, unless that is too far.
-fn piece_end(start: usize, needed: usize, chunk: usize) -> usize {
-    let wanted = needed.max(start.saturating_add(PIECE));
+/// Where a piece ends that begins at `start`: at the end of a chunk, unless
+/// that is too far.
+fn piece_end(start: usize, chunk: usize) -> usize {
+    let wanted = start.saturating_add(PIECE);
     let aligned = wanted.div_ceil(chunk).saturating_mul(chunk);
-    if aligned - wanted <= MAX_AHEAD { aligned } else { needed }
+    if aligned - wanted <= MAX_AHEAD { aligned } else { wanted }
 }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
 use super::super::hdf5::Data;
-use crate::{error::Result, metadata::MetadataColumn};
+use crate::{
+    error::Result,
+    metadata::{MetadataColumn, MetadataKind},
+};
 
 /// Labels of a categorical column; one can be missing.
 pub(super) type Labels = Arc<[Option<String>]>;
@@ -77,24 +80,29 @@ impl Column {
         }
     }
 
-    /// The values as metadata; else the first number beyond 64 bits.
-    pub(super) fn into_metadata(self) -> Result<MetadataColumn, i128> {
-        Ok(match self {
+    /// The values as metadata of the kind that [`Stored::metadata_kind`] tells.
+    ///
+    /// [`Stored::metadata_kind`]: super::stored::Stored::metadata_kind
+    pub(super) fn into_metadata(self, kind: MetadataKind) -> MetadataColumn {
+        match self {
             Self::Text(values) => MetadataColumn::Text(values.into_iter().map(Some).collect()),
             Self::Labels { ref codes, .. } => {
                 MetadataColumn::Text((0..codes.len()).map(|row| self.get(row)).collect())
             }
+            Self::Integers(ref values) if kind == MetadataKind::Text => {
+                MetadataColumn::Text((0..values.len()).map(|row| self.get(row)).collect())
+            }
             Self::Booleans(values) => MetadataColumn::Booleans(values),
             Self::Integers(values) => {
-                let number = |value| i64::try_from(value).map(Some).map_err(|_| value);
-                MetadataColumn::Integers(values.into_iter().map(number).collect::<Result<_, _>>()?)
+                let number = |value| i64::try_from(value).ok();
+                MetadataColumn::Integers(values.into_iter().map(number).collect())
             }
             Self::Floats { values, .. } => {
                 let number = |value: f64| (!value.is_nan()).then_some(value);
                 MetadataColumn::Floats(values.into_iter().map(number).collect())
             }
-            Self::Masked { values, mask } => values.into_metadata()?.masked(&mask),
-        })
+            Self::Masked { values, mask } => values.into_metadata(kind).masked(&mask),
+        }
     }
 
     /// The value of a row, as text.

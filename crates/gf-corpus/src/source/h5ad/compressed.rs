@@ -1,5 +1,10 @@
 //! The three vectors of a compressed matrix, read by windows.
 
+use std::{
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+};
+
 use rust_hdf5::{ByteOrder, DatatypeMessage};
 
 use super::super::{
@@ -19,9 +24,20 @@ pub(super) type Counts = Result<Vec<u32>, (usize, String)>;
 /// A matrix stored row by row; for CSC the rows are genes.
 pub(super) struct Compressed {
     offsets: Offsets,
+    vectors: Arc<Vectors>,
+}
+
+/// The stored values and their indices.
+struct Vectors {
     indices: Data,
-    pub(super) data: Data,
+    data: Data,
     n_minor: usize,
+}
+
+/// Stored values that threads are reading: each vector in one.
+pub(super) struct Coming {
+    indices: JoinHandle<Result<Vec<u32>>>,
+    counts: JoinHandle<Result<Counts>>,
 }
 
 impl Compressed {
@@ -55,7 +71,7 @@ impl Compressed {
         }
         u32::try_from(n_major.max(n_minor))
             .map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
-        Ok(Self { offsets, indices, data, n_minor })
+        Ok(Self { offsets, vectors: Arc::new(Vectors { indices, data, n_minor }) })
     }
 
     /// Number of stored values.
@@ -80,14 +96,61 @@ impl Compressed {
         Err(self.offsets.descending())
     }
 
-    /// Indices and counts of some stored values, each vector in a thread.
-    pub(super) fn read(&self, from: usize, n: usize) -> Result<(Vec<u32>, Counts)> {
-        let counts = || Values::read(&self.data, &[from], &[n]).map(Values::counts);
-        let (indices, counts) = rayon::join(|| self.read_indices(from, n), counts);
-        Ok((indices?, counts?))
+    /// The stored values.
+    pub(super) fn data(&self) -> &Data {
+        &self.vectors.data
     }
 
     pub(super) fn read_indices(&self, from: usize, n: usize) -> Result<Vec<u32>> {
+        self.vectors.indices(from, n)
+    }
+
+    /// Begins to read some stored values and their indices.
+    pub(super) fn begin(&self, from: usize, n: usize) -> Result<Coming> {
+        let counts = move |vectors: &Vectors| vectors.counts(from, n);
+        Ok(Coming { indices: self.begin_indices(from, n)?, counts: self.spawn(counts)? })
+    }
+
+    /// Begins to read the indices of some stored values.
+    pub(super) fn begin_indices(
+        &self,
+        from: usize,
+        n: usize,
+    ) -> Result<JoinHandle<Result<Vec<u32>>>> {
+        self.spawn(move |vectors| vectors.indices(from, n))
+    }
+
+    // Not rayon's: a thread of its pool that waits here would wait for itself
+    // where the pool has no other.
+    fn spawn<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Vectors) -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>> {
+        let vectors = Arc::clone(&self.vectors);
+        let thread = Builder::new().spawn(move || read(&vectors));
+        thread.map_err(Error::io(&self.vectors.data.path))
+    }
+}
+
+impl Coming {
+    /// Indices and counts, when both are read.
+    pub(super) fn wait(self) -> Result<(Vec<u32>, Counts)> {
+        let (indices, counts) = (wait(self.indices), wait(self.counts));
+        Ok((indices?, counts?))
+    }
+}
+
+/// What a thread found.
+pub(super) fn wait<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+impl Vectors {
+    fn counts(&self, from: usize, n: usize) -> Result<Counts> {
+        Values::read(&self.data, &[from], &[n]).map(Values::counts)
+    }
+
+    fn indices(&self, from: usize, n: usize) -> Result<Vec<u32>> {
         if n == 0 {
             return Ok(Vec::new());
         }
@@ -109,9 +172,7 @@ impl Compressed {
             }),
         }
     }
-}
 
-impl Compressed {
     /// Whether the indices are integers of four bytes, as scipy makes them.
     fn has_plain_indices(&self) -> bool {
         let order = ByteOrder::LittleEndian;

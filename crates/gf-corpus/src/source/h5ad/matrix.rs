@@ -15,7 +15,7 @@ use super::{
     },
     ahead::Ahead,
     buckets::{Buckets, Census, MAX_BUCKET},
-    compressed::{Compressed, MAX_VALUES},
+    compressed::{Compressed, Counts, MAX_VALUES, wait},
     dense::Dense,
     table::Table,
 };
@@ -27,7 +27,7 @@ use crate::{
 /// Stored values looked at to tell raw counts from other numbers.
 const PROBED: usize = 1 << 16;
 /// Stored values of a CSC matrix read at a time, if its chunks are no larger.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 18;
 /// Most bytes of a dense matrix read for one block; at least one cell is read.
 const MAX_DENSE: usize = 32 << 20;
 
@@ -83,7 +83,7 @@ impl Matrix {
         match &self.store {
             Store::Csr { stored, .. } | Store::Csc { stored, .. } => {
                 let n = PROBED.min(stored.n_values());
-                let Err((at, found)) = Values::read(&stored.data, &[0], &[n])?.counts() else {
+                let Err((at, found)) = Values::read(stored.data(), &[0], &[n])?.counts() else {
                     return Ok(());
                 };
                 let major = stored.row_of(at)?;
@@ -168,16 +168,12 @@ fn read_csr(
     let offsets = cells.clone().chain([cells.end]).map(|cell| stored.offset(cell));
     let offsets = offsets.collect::<Result<Vec<_>>>()?;
     let (from, to) = (offsets[0], offsets[cells.len()]);
-    let load = |from, n| {
-        let (genes, counts) = stored.read(from, n)?;
-        let counts = counts.map_err(|(at, found)| match stored.row_of(from + at) {
-            Ok(cell) => refusal.value(cell, genes[at] as usize, found),
-            Err(error) => error,
-        });
-        Ok((genes, counts?))
+    let chunk = chunk_len(stored.data()).unwrap_or(1);
+    let refuse = |at, gene: u32, found| match stored.row_of(at) {
+        Ok(cell) => refusal.value(cell, gene as usize, found),
+        Err(error) => error,
     };
-    let chunk = chunk_len(&stored.data).unwrap_or(1);
-    let (genes, values) = ahead.values(from..to, chunk, stored.n_values(), load)?;
+    let (genes, values) = ahead.values(from..to, chunk, stored, refuse)?;
     for span in offsets.windows(2) {
         let span = span[0] - from..span[1] - from;
         counts.push_slices(&genes[span.clone()], &values[span])?;
@@ -188,16 +184,49 @@ fn read_csr(
 /// Deals a gene-by-gene matrix into buckets of cells, in bounded memory.
 fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Buckets> {
     let n_values = stored.n_values();
-    let piece = chunk_len(&stored.data).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
+    let piece = chunk_len(stored.data()).unwrap_or(CHUNK).clamp(CHUNK, MAX_VALUES);
     let pieces = (0..n_values).step_by(piece).map(|from| (from, piece.min(n_values - from)));
     let mut census = Census::new(n_cells);
+    let mut coming = None;
     for (from, n) in pieces.clone() {
-        census.add(&stored.read_indices(from, n)?);
+        let next = stored.begin_indices(from, n)?;
+        if let Some(before) = coming.replace(next) {
+            census.add(&wait(before)?);
+        }
+    }
+    if let Some(last) = coming {
+        census.add(&wait(last)?);
     }
     let mut buckets = census.buckets().map_err(|cell| too_full(stored, cell, MAX_BUCKET))?;
-    let (mut gene, mut end) = (0, stored.offset(0)?);
+    let mut dealt = Dealt { gene: 0, end: stored.offset(0)? };
+    let mut coming = None;
     for (from, n) in pieces {
-        let (cells, counts) = stored.read(from, n)?;
+        let next = (from, stored.begin(from, n)?);
+        if let Some((from, before)) = coming.replace(next) {
+            dealt.deal(stored, from, before.wait()?, &mut buckets, refusal)?;
+        }
+    }
+    if let Some((from, last)) = coming {
+        dealt.deal(stored, from, last.wait()?, &mut buckets, refusal)?;
+    }
+    Ok(buckets)
+}
+
+/// How far the stored values are dealt: into which gene, and where it ends.
+struct Dealt {
+    gene: usize,
+    end: usize,
+}
+
+impl Dealt {
+    fn deal(
+        &mut self,
+        stored: &mut Compressed,
+        from: usize,
+        (cells, counts): (Vec<u32>, Counts),
+        buckets: &mut Buckets,
+        refusal: &Refusal,
+    ) -> Result<()> {
         let counts = match counts {
             Ok(counts) => counts,
             Err((at, found)) => {
@@ -206,14 +235,14 @@ fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Bu
             }
         };
         for (at, (cell, count)) in (from..).zip(cells.into_iter().zip(counts)) {
-            while end <= at {
-                gene += 1;
-                end = stored.offset(gene)?;
+            while self.end <= at {
+                self.gene += 1;
+                self.end = stored.offset(self.gene)?;
             }
-            buckets.push(Entry { cell, row: gene as u32 - 1, count })?;
+            buckets.push(Entry { cell, row: self.gene as u32 - 1, count })?;
         }
+        Ok(())
     }
-    Ok(buckets)
 }
 
 /// What it takes to say which value is no count.
@@ -235,7 +264,7 @@ impl Refusal<'_> {
 }
 
 fn too_full(stored: &Compressed, cell: usize, most: u64) -> Error {
-    stored.data.encoding(&format!("at most {most} values of a cell, and cell {cell} has more"))
+    stored.data().encoding(&format!("at most {most} values of a cell, and cell {cell} has more"))
 }
 
 /// Values in each chunk of a vector.

@@ -72,9 +72,13 @@ impl Stored {
             Self::Vector { labels: Some(_), .. } | Self::Member { labels: Some(_), .. } => {
                 return MetadataKind::Text;
             }
-            Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. } => kind,
+            Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. } => {
+                kind
+            }
         };
         match kind {
+            // Some need more than the 63 bits of a whole number.
+            DatatypeMessage::FixedPoint { size: 8, signed: false, .. } => MetadataKind::Text,
             DatatypeMessage::FixedPoint { .. } => MetadataKind::Integer,
             DatatypeMessage::FloatingPoint { .. } => MetadataKind::Float,
             DatatypeMessage::Enum { .. } => MetadataKind::Boolean,
