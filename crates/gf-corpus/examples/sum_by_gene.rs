@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let layer = arguments.next().map(|layer| layer.to_string_lossy().into_owned());
-    match sum(&path, &SourceOptions { layer }) {
+    match sum(&path, &SourceOptions { layer, ..SourceOptions::default() }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    cells::unite,
     counts::CountMatrix,
     duplicates::Copies,
     error::{Error, Result},
@@ -15,6 +16,7 @@ use crate::{
     ledger::Ledger,
     metadata::{MetadataColumn, MetadataField, MetadataValue},
     shard::{ArrowReader, StudyBlock, broken},
+    source::Storage,
     store::{MANIFEST, Manifest, StudyManifest, check_version, read_json, study_hash},
     study::Study,
 };
@@ -29,8 +31,12 @@ pub struct CellBlock {
     /// Counts of all gene rows of the cell, mapped or not: the reference's
     /// `n_counts`.
     pub totals: Vec<u64>,
-    /// Cells × the genes of the corpus.
+    /// The genes of the counts: those of the corpus, or of the file.
+    pub genes: Arc<[Gene]>,
+    /// Cells × `genes`.
     pub counts: CountMatrix,
+    /// How the file keeps them; a corpus keeps them in one way.
+    pub storage: Storage,
     /// One per [`Corpus::columns`], of its kind, one value a cell.
     pub columns: Vec<MetadataColumn>,
 }
@@ -59,7 +65,7 @@ pub struct Corpus {
     manifest: Manifest,
     studies: Vec<Study>,
     parts: Vec<Part>,
-    genes: Vec<Gene>,
+    genes: Arc<[Gene]>,
     columns: Vec<MetadataField>,
     copies: Copies,
 }
@@ -91,7 +97,7 @@ impl Corpus {
         let mut corpus = Self {
             studies: manifest.studies.iter().map(|entry| entry.study.clone()).collect(),
             parts: Vec::new(),
-            genes: Vec::new(),
+            genes: Arc::default(),
             columns: Vec::new(),
             copies: Copies::default(),
             folder,
@@ -105,7 +111,7 @@ impl Corpus {
     }
 
     fn open_parts(&mut self) -> Result<()> {
-        let mut gene_places = HashMap::new();
+        let (mut all_genes, mut gene_places) = (Vec::new(), HashMap::new());
         let mut lists = HashMap::<String, Arc<[u32]>>::new();
         for study_idx in 0..self.studies.len() {
             let mut part = self.open_part(study_idx)?;
@@ -114,21 +120,17 @@ impl Corpus {
                 let genes = gene_list::read(&self.folder, list)?;
                 let place = |gene: Gene| {
                     *gene_places.entry(gene.id).or_insert_with(|| {
-                        self.genes.push(gene);
-                        self.genes.len() as u32 - 1
+                        all_genes.push(gene);
+                        all_genes.len() as u32 - 1
                     })
                 };
                 lists.insert(list.clone(), genes.into_iter().map(place).collect());
             }
             part.genes = Arc::clone(&lists[list]);
-            for column in &part.manifest.columns {
-                match self.columns.iter_mut().find(|known| known.name == column.name) {
-                    Some(known) => known.kind = known.kind.common(column.kind),
-                    None => self.columns.push(column.clone()),
-                }
-            }
+            unite(&mut self.columns, &part.manifest.columns);
             self.parts.push(part);
         }
+        self.genes = all_genes.into();
         for part in &mut self.parts {
             let columns = &part.manifest.columns;
             let place = |field: &MetadataField| columns.iter().position(|c| c.name == field.name);
@@ -260,6 +262,8 @@ impl Corpus {
             cell_ids: block.cell_ids.into_iter().map(qualified).collect(),
             studies: vec![at.study as u32; n_cells],
             totals: block.totals,
+            genes: Arc::clone(&self.genes),
+            storage: Storage::default(),
             counts: block.counts.with_genes(&part.genes, self.genes.len())?,
         })
     }

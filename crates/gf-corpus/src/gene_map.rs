@@ -47,6 +47,8 @@ pub struct GivenMap {
     ids: HashMap<String, GeneId>,
     /// The reference writes its keys in capitals and looks names up so.
     in_capitals: bool,
+    /// Whether an Ensembl id is found with a version behind it.
+    with_versions: bool,
 }
 
 impl GeneMap {
@@ -63,13 +65,34 @@ impl GeneMap {
         Ok(Self::Given(map))
     }
 
+    /// What the reference's tokenizer goes by: its mapping dictionary (a pickle,
+    /// or the same as JSON), of which only entries for `tokens` count, or without
+    /// one the ids of these tokens themselves. Unlike [`open`](Self::open) it
+    /// finds no id with a version behind it.
+    ///
+    /// # Errors
+    /// What is wrong with the file or the entry.
+    pub fn reference(
+        mapping: Option<&Path>,
+        tokens: impl IntoIterator<Item = GeneId>,
+    ) -> Result<Self> {
+        let known: HashSet<GeneId> = tokens.into_iter().collect();
+        let mut ids: HashMap<String, GeneId> = match mapping.map(Self::open).transpose()? {
+            Some(Self::Given(map)) => map.ids,
+            _ => known.iter().map(|&id| (id.to_string(), id)).collect(),
+        };
+        ids.retain(|_, id| known.contains(id));
+        Ok(Self::Given(GivenMap { ids, in_capitals: true, with_versions: false }))
+    }
+
     /// A hash of what it says, so that files read with another map or another
     /// release of the shipped table are told apart.
     pub(crate) fn hash(&self) -> u128 {
         let Self::Given(map) = self else { return Annotation::shipped_hash() };
         let pair = |(name, id): (&String, &GeneId)| xxh3_128(format!("{name}\0{id}").as_bytes());
         // A sum does not depend on the order of the names.
-        map.ids.iter().map(pair).fold(u128::from(map.in_capitals), u128::wrapping_add)
+        let start = u128::from(map.in_capitals) + 2 * u128::from(map.with_versions);
+        map.ids.iter().map(pair).fold(start, u128::wrapping_add)
     }
 
     /// Keeps only entries whose id the reference's token dictionary (a
@@ -95,7 +118,12 @@ impl GivenMap {
         let capitals = self.in_capitals.then(|| name.to_uppercase());
         let name = capitals.as_deref().unwrap_or(name);
         let bare = || self.ids.get(&GeneId::from_versioned(name)?.to_string());
-        self.ids.get(name).or_else(bare).copied()
+        self.ids.get(name).or_else(|| bare().filter(|_| self.with_versions)).copied()
+    }
+
+    /// Whether it has this name, letter by letter.
+    pub(crate) fn has_exactly(&self, name: &str) -> bool {
+        self.ids.contains_key(name)
     }
 
     /// How many names it has.
@@ -121,7 +149,7 @@ impl GivenMap {
             let id = id.ok_or_else(no_id)?;
             ids.insert(name, id);
         }
-        Ok(Self { ids, in_capitals: true })
+        Ok(Self { ids, in_capitals: true, with_versions: true })
     }
 
     fn from_text(path: &Path) -> Result<Self> {
@@ -141,6 +169,6 @@ impl GivenMap {
                 return Err(lines.unexpected("one id for each name".to_owned()));
             }
         }
-        Ok(Self { ids, in_capitals: false })
+        Ok(Self { ids, in_capitals: false, with_versions: true })
     }
 }

@@ -316,7 +316,7 @@ impl Column {
     }
 
     fn check(&self, values: &MetadataColumn) -> Result<()> {
-        let MetadataField { name, kind } = &self.field;
+        let MetadataField { name, kind, .. } = &self.field;
         if values.kind() == *kind {
             return Ok(());
         }

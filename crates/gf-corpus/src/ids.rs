@@ -6,10 +6,10 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::{
     error::{Error, Result},
-    ingest::BLOCK_CELLS,
     profile::id_hash,
     sort::ExternalSort,
     source::CountSource,
+    study_cells::BLOCK_CELLS,
 };
 
 /// A cell's id and its place.

@@ -63,7 +63,9 @@ mod stamp;
 mod shard;
 mod gene_list;
 mod store;
+mod study_cells;
 mod ingest;
+mod cells;
 mod commit;
 mod corpus;
 mod h5ad_writer;
@@ -74,6 +76,7 @@ mod error;
 
 pub use annotation::{Annotation, Resolution, Route};
 pub use catalogue::{Catalogue, CrossReference, MAX_CATALOGUE_BYTES, MAX_STUDIES, Superseded};
+pub use cells::{Cells, CorpusCells, FileCells};
 pub use corpus::{CellBlock, Corpus, Selection};
 pub use counts::CountMatrix;
 pub use dictionary::read_dictionary;
@@ -92,6 +95,7 @@ pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{
     CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
 };
+pub use mapping::Collapse;
 pub use medians::{
     MEDIAN_SKETCH_ERROR, MedianSketch, Medians, cp10k, nonzero_medians, refine_medians,
 };
@@ -100,8 +104,8 @@ pub use organ::{ORGANS, Organ};
 pub use platform::is_droplet;
 pub use qc::{CellFilter, MIN_PROTEIN_CODING, QcOptions, Verdict};
 pub use source::{
-    COUNT_TOLERANCE, CountSource, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
-    open_source,
+    COUNT_TOLERANCE, CountSource, Layout, OtherFeatures, SourceBlock, SourceGene, SourceOptions,
+    Storage, open_source,
 };
 pub use study::{COLUMNS, Malignant, Study};
 pub use tensor::cp10k_tensor;

@@ -25,7 +25,7 @@ use crate::{
     gene::{Biotype, Gene, GeneId},
     gene_map::{GeneMap, GivenMap},
     names,
-    source::SourceGene,
+    source::{Layout, SourceGene},
 };
 
 /// A file is refused as another species' if this share of its rows, and more
@@ -57,6 +57,59 @@ pub(crate) enum Fate {
     Gene(GeneId, Route),
     Ambiguous,
     Unknown,
+}
+
+/// What becomes of several rows of one gene.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Collapse {
+    /// Their counts are summed; genes come in the order of their first rows.
+    #[default]
+    Sum,
+    /// As the reference's `sum_ensembl_ids`: they are summed, and come behind
+    /// all other genes, unless the file has as many different names in the map
+    /// as these name genes: then they stay apart, each as a gene of its own.
+    /// For a [`GeneMap`] of the reference.
+    Reference,
+}
+
+/// Puts genes into the reference's order; whether it sums rows of one gene.
+/// `places` says for each row of a gene which of `genes` it is.
+pub(crate) fn in_reference_order(
+    rows: &[SourceGene],
+    fates: &[Fate],
+    map: &GeneMap,
+    layout: Layout,
+    places: &mut [u32],
+    genes: &mut Vec<Gene>,
+) -> bool {
+    let is_gene = |fate: &Fate| matches!(fate, Fate::Gene(..));
+    let mapped = || (0..rows.len()).filter(|&row| is_gene(&fates[row]));
+    let is_listed = |name: &&str| match map {
+        GeneMap::Given(map) => map.has_exactly(name),
+        GeneMap::Shipped => true,
+    };
+    let names: HashSet<&str> = mapped().map(|row| rows[row].id.as_str()).collect();
+    let new: Vec<u32> = if names.iter().filter(|name| is_listed(name)).count() == genes.len() {
+        let apart = mapped().map(|row| genes[places[row] as usize].clone()).collect();
+        *genes = apart;
+        mapped().enumerate().for_each(|(new, row)| places[row] = new as u32);
+        return false;
+    } else {
+        let mut n_rows = vec![0; genes.len()];
+        mapped().for_each(|row| n_rows[places[row] as usize] += 1);
+        let mut order: Vec<usize> = (0..genes.len()).collect();
+        if layout == Layout::Loom {
+            order.sort_by_key(|&gene| (n_rows[gene] > 1).then(|| genes[gene].id.to_string()));
+        } else {
+            order.sort_by_key(|&gene| n_rows[gene] > 1);
+        }
+        let mut new = vec![0; genes.len()];
+        order.iter().enumerate().for_each(|(place, &gene)| new[gene] = place as u32);
+        *genes = order.into_iter().map(|gene| genes[gene].clone()).collect();
+        new
+    };
+    mapped().for_each(|row| places[row] = new[places[row] as usize]);
+    true
 }
 
 /// The fate of each gene row of a file.

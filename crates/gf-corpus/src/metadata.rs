@@ -36,12 +36,14 @@ pub struct MetadataField {
     pub name: String,
     /// What its values are.
     pub kind: MetadataKind,
+    /// Whether the file keeps its numbers as floats of 32 bits.
+    pub is_single: bool,
 }
 
 impl MetadataField {
     /// A column of that name and kind.
     pub fn new(name: impl Into<String>, kind: MetadataKind) -> Self {
-        Self { name: name.into(), kind }
+        Self { name: name.into(), kind, is_single: false }
     }
 }
 

@@ -202,7 +202,7 @@ pub(crate) fn schema(columns: &[MetadataField]) -> Schema {
     let types = [DataType::Utf8, DataType::UInt64, list(), list()];
     let fixed = FIXED_COLUMNS.into_iter().zip(types);
     let mut fields: Vec<Field> = fixed.map(|(name, kind)| Field::new(name, kind, false)).collect();
-    fields.extend(columns.iter().map(|MetadataField { name, kind }| {
+    fields.extend(columns.iter().map(|MetadataField { name, kind, .. }| {
         let taken = FIXED_COLUMNS.contains(&name.as_str());
         let name = if taken { format!("obs.{name}") } else { name.clone() };
         Field::new(name, data_type(*kind), true)

@@ -41,6 +41,33 @@ pub struct SourceOptions {
     /// name of a layer; of a 10x HDF5 file: the group of a genome. MEX folders
     /// hold one matrix and take no notice.
     pub layer: Option<String>,
+    /// The column of var (`.h5ad`) or row attribute (`.loom`) that names the
+    /// genes, and nothing else does; `index` is the index of var. Without it the
+    /// column with most Ensembl ids. Other formats take no notice.
+    pub gene_column: Option<String>,
+}
+
+/// How a file keeps its counts. They are the same counts; but whoever has to
+/// repeat another program's arithmetic to the last bit must know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Storage {
+    /// Where its zeros are.
+    pub layout: Layout,
+    /// Whether its numbers have as few bits as numpy computes with in 32-bit
+    /// floats: floats of 32 bits, or integers of at most 16.
+    pub is_narrow: bool,
+}
+
+/// Whether a file keeps zeros.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// No.
+    #[default]
+    Sparse,
+    /// Yes.
+    Dense,
+    /// Yes, gene by gene, as `.loom` files do.
+    Loom,
 }
 
 /// A gene row as the file names it.
@@ -93,6 +120,11 @@ pub trait CountSource: Send {
     /// and of a `.loom` file the `row_attrs/NAME` that no gene is named by.
     fn unread_columns(&self) -> &[String] {
         &[]
+    }
+
+    /// How it keeps the matrix.
+    fn storage(&self) -> Storage {
+        Storage::default()
     }
 
     /// Rows that are no genes, by feature type.

@@ -23,7 +23,7 @@ const MAX_DEPTH: usize = 12;
 pub(crate) fn key(study: &Study, options: &IngestOptions) -> Result<String> {
     let mut hasher = Xxh3::new();
     let read_as = (VERSION, &study.id, &study.layer, study.expected_cells, &options.source);
-    let judged_by = (&options.genes.hash(), &options.qc, &options.droplets);
+    let judged_by = (options.genes.hash(), options.collapse, &options.qc, &options.droplets);
     hasher.update(format!("{read_as:?}{judged_by:?}").as_bytes());
     let path = std::path::absolute(&study.path).map_err(Error::io(&study.path))?;
     let mut parts = Vec::new();

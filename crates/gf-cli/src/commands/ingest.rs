@@ -100,7 +100,7 @@ impl IngestArgs {
         };
         let limits = &self.limits;
         Ok(IngestOptions {
-            source: SourceOptions { layer: self.layer.clone() },
+            source: SourceOptions { layer: self.layer.clone(), ..SourceOptions::default() },
             genes,
             qc: QcOptions {
                 min_protein_coding: self.min_genes,
@@ -116,6 +116,7 @@ impl IngestArgs {
             keep_copies: self.keep_copies,
             every_offer: self.every_offer,
             append: self.append,
+            ..IngestOptions::default()
         })
     }
 

@@ -14,7 +14,7 @@ use self::{
     table::Table,
 };
 use super::{
-    CountSource, SourceBlock, SourceGene, SourceOptions,
+    CountSource, SourceBlock, SourceGene, SourceOptions, Storage,
     gene_columns::{GeneColumn, gene_rows},
     hdf5::H5,
 };
@@ -38,6 +38,8 @@ mod ahead;
 const MAX_GENES: usize = 1 << 20;
 /// Most cells of a block, whatever is asked for.
 const MAX_BLOCK_CELLS: usize = 1 << 12;
+/// What [`SourceOptions::gene_column`] calls the index.
+const INDEX: &str = "index";
 /// Most bytes of metadata in a block.
 const MAX_BLOCK_TEXT: usize = 64 << 20;
 
@@ -55,13 +57,11 @@ impl H5adSource {
     pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
         let cells = Table::open(h5, "obs")?;
         let (matrix, genes) = match &options.layer {
-            Some(layer) => open_layer(h5, layer, &cells)?,
-            None => choose(h5, &cells)?,
+            Some(layer) => open_layer(h5, layer, &cells, options)?,
+            None => choose(h5, &cells, options)?,
         };
         let columns = cells.columns.iter();
-        let columns = columns
-            .map(|(name, stored)| MetadataField::new(name, stored.metadata_kind()))
-            .collect();
+        let columns = columns.map(|(name, stored)| stored.metadata_field(name)).collect();
         let path = h5.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
@@ -86,6 +86,10 @@ impl CountSource for H5adSource {
 
     fn columns(&self) -> &[MetadataField] {
         &self.columns
+    }
+
+    fn storage(&self) -> Storage {
+        self.matrix.storage()
     }
 
     fn unread_columns(&self) -> &[String] {
@@ -148,23 +152,32 @@ fn find(h5: &H5, layer: &str) -> Option<(String, &'static str)> {
     candidates(layer).into_iter().find(|(object, _)| h5.has(object))
 }
 
-fn open_layer(h5: &H5, layer: &str, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
+fn open_layer(
+    h5: &H5,
+    layer: &str,
+    cells: &Table,
+    options: &SourceOptions,
+) -> Result<(Matrix, Vec<SourceGene>)> {
     let Some((object, var)) = find(h5, layer) else {
         return Err(missing(h5, layer));
     };
-    let genes = genes(&Frame::read(h5, var, MAX_GENES)?);
+    let table = Frame::read(h5, var, MAX_GENES)?;
+    let genes = match &options.gene_column {
+        None => genes(&table),
+        Some(name) => named_genes(h5, var, &table, name)?,
+    };
     let matrix = Matrix::open(h5, &object, cells.n_rows, genes.len())?;
     Ok((matrix, genes))
 }
 
 /// The first matrix that holds raw counts as far as its beginning tells.
-fn choose(h5: &H5, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
+fn choose(h5: &H5, cells: &Table, options: &SourceOptions) -> Result<(Matrix, Vec<SourceGene>)> {
     let mut refused = None;
     for layer in ["X", "raw/X", "layers/counts"] {
         if find(h5, layer).is_none() {
             continue;
         }
-        let (matrix, genes) = open_layer(h5, layer, cells)?;
+        let (matrix, genes) = open_layer(h5, layer, cells, options)?;
         match matrix.probe(&Names { cells, genes: &genes }) {
             Ok(()) => return Ok((matrix, genes)),
             // The matrix meant for raw counts comes later: its defect is the telling one.
@@ -186,6 +199,20 @@ fn missing(h5: &H5, layer: &str) -> Error {
 /// The gene rows a var table describes.
 fn genes(var: &Frame) -> Vec<SourceGene> {
     gene_rows(&var.index, &var.columns)
+}
+
+/// The gene rows as one column names them, or the index.
+fn named_genes(h5: &H5, var: &str, table: &Frame, name: &str) -> Result<Vec<SourceGene>> {
+    let gene = |id: String| SourceGene { id, symbol: None };
+    if name == INDEX {
+        return Ok(table.index.iter().cloned().map(gene).collect());
+    }
+    let Some((_, column)) = table.columns.iter().find(|(column, _)| column == name) else {
+        let names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
+        let found = format!("the columns {}", names.join(", "));
+        return Err(h5.encoding(var, found, &format!("a column {name}")));
+    };
+    Ok((0..table.index.len()).map(|row| gene(column.get(row).unwrap_or_default())).collect())
 }
 
 impl GeneColumn for Column {

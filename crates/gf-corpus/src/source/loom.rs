@@ -19,11 +19,11 @@ use std::{
 };
 
 use super::{
-    CountSource, SourceBlock, SourceGene, SourceOptions,
+    CountSource, Layout, SourceBlock, SourceGene, SourceOptions, Storage,
     gene_columns::{ID_COLUMNS, Roles, SYMBOL_COLUMNS, gene_rows},
     hdf5::{Data, H5},
     texts::{Texts, Vector},
-    values::Values,
+    values::{Values, is_narrow},
 };
 use crate::{
     counts::CountMatrix,
@@ -94,7 +94,10 @@ impl LoomSource {
             _ => return Err(matrix.encoding(&format!("at most {MAX_GENES} genes × 2^32 cells"))),
         };
         let mut texts = Texts::open(h5)?;
-        let (genes, unused) = read_genes(h5, &mut texts, n_genes)?;
+        let (genes, unused) = match &options.gene_column {
+            None => read_genes(h5, &mut texts, n_genes)?,
+            Some(name) => (read_gene_column(h5, &mut texts, n_genes, name)?, Vec::new()),
+        };
         let mut cells = Cells::open(h5, texts, n_cells)?;
         cells.unread.extend(unused);
         Ok(Self {
@@ -177,6 +180,10 @@ impl CountSource for LoomSource {
         &self.cells.fields
     }
 
+    fn storage(&self) -> Storage {
+        Storage { layout: Layout::Loom, is_narrow: is_narrow(&self.matrix) }
+    }
+
     fn unread_columns(&self) -> &[String] {
         &self.cells.unread
     }
@@ -222,8 +229,7 @@ impl Cells {
             vectors.remove(place)
         });
         let kinds = names.into_iter().zip(&vectors);
-        let fields =
-            kinds.map(|(name, vector)| MetadataField::new(name, vector.metadata_kind())).collect();
+        let fields = kinds.map(|(name, vector)| vector.metadata_field(name)).collect();
         Ok(Self { texts, n, ids, fields, vectors, unread })
     }
 
@@ -291,6 +297,20 @@ fn read_genes(
     let genes = named_genes(h5, named, &mut unused)?;
     unused.sort();
     Ok((genes, unused.into_iter().map(|name| format!("row_attrs/{name}")).collect()))
+}
+
+/// The gene rows as one row attribute names them.
+fn read_gene_column(
+    h5: &H5,
+    texts: &mut Texts,
+    n_genes: usize,
+    name: &str,
+) -> Result<Vec<SourceGene>> {
+    let object = format!("row_attrs/{name}");
+    let vector = Vector::expect(h5, &object)?;
+    h5.agree(&format!("{object} against the genes of the matrix"), vector.len(), n_genes)?;
+    let gene = |id| SourceGene { id, symbol: None };
+    Ok(texts.words(&vector, 0, n_genes)?.into_iter().map(gene).collect())
 }
 
 /// The first vector of whole numbers that differ from gene to gene. Whether

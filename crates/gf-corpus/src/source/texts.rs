@@ -25,7 +25,7 @@ use rust_hdf5::{
 use super::hdf5::{Data, H5};
 use crate::{
     error::{Error, Result},
-    metadata::{MetadataColumn, MetadataKind},
+    metadata::{MetadataColumn, MetadataField, MetadataKind},
 };
 
 /// Longest string that is read, in bytes.
@@ -87,6 +87,12 @@ impl Vector {
 
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    /// The column of that name, as metadata.
+    pub(super) fn metadata_field(&self, name: String) -> MetadataField {
+        let is_single = matches!(self.kind, Kind::Float { width: 4, .. });
+        MetadataField { is_single, ..MetadataField::new(name, self.metadata_kind()) }
     }
 
     /// What its values are as metadata.

@@ -5,6 +5,15 @@ use rust_hdf5::{ByteOrder, DatatypeMessage};
 use super::{hdf5::Data, raw_count};
 use crate::error::Result;
 
+/// Whether numpy computes with such numbers and 32-bit floats in 32-bit floats.
+pub(super) fn is_narrow(data: &Data) -> bool {
+    match data.kind {
+        DatatypeMessage::FloatingPoint { size, .. } => size <= 4,
+        DatatypeMessage::FixedPoint { size, .. } => size <= 2,
+        _ => false,
+    }
+}
+
 /// Stored numbers in the type the file has them.
 pub(super) enum Values {
     Integers(Vec<i64>),

@@ -66,7 +66,7 @@ pub fn lenient(
     inputs: &[PathBuf],
     layer: Option<&str>,
 ) -> Result<(TempDir, Corpus, Ledger), Error> {
-    let source = SourceOptions { layer: layer.map(str::to_owned) };
+    let source = SourceOptions { layer: layer.map(str::to_owned), ..SourceOptions::default() };
     run(inputs, &IngestOptions { source, ..every_cell() })
 }
 

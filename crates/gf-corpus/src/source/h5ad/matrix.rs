@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::{
     super::{
-        SourceGene,
+        Layout, SourceGene, Storage,
         hdf5::{Data, H5},
         turned::Entry,
-        values::Values,
+        values::{Values, is_narrow},
     },
     ahead::Ahead,
     buckets::{Buckets, Census, MAX_BUCKET},
@@ -75,6 +75,16 @@ impl Matrix {
 
     pub(super) fn layer(&self) -> &str {
         &self.layer
+    }
+
+    pub(super) fn storage(&self) -> Storage {
+        let (layout, data) = match &self.store {
+            Store::Csr { stored, .. } | Store::Csc { stored, .. } => {
+                (Layout::Sparse, stored.data())
+            }
+            Store::Dense(dense) => (Layout::Dense, &dense.data),
+        };
+        Storage { layout, is_narrow: is_narrow(data) }
     }
 
     /// Whether the first stored values are raw counts.

@@ -6,7 +6,10 @@ use super::{
     super::hdf5::{Data, H5},
     column::{Column, Labels},
 };
-use crate::{error::Result, metadata::MetadataKind};
+use crate::{
+    error::Result,
+    metadata::{MetadataField, MetadataKind},
+};
 
 /// Most labels of a categorical column.
 const MAX_LABELS: usize = 1 << 20;
@@ -84,6 +87,14 @@ impl Stored {
             DatatypeMessage::Enum { .. } => MetadataKind::Boolean,
             _ => MetadataKind::Text,
         }
+    }
+
+    /// The column of that name, as metadata.
+    pub(super) fn metadata_field(&self, name: &str) -> MetadataField {
+        let (Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. }) =
+            self;
+        let is_single = matches!(kind, DatatypeMessage::FloatingPoint { size: 4, .. });
+        MetadataField { is_single, ..MetadataField::new(name, self.metadata_kind()) }
     }
 
     /// Number of values; `None` for a part of rows, which has as many as its table.
