@@ -13,7 +13,9 @@ mod column;
 mod layout;
 mod manifest;
 mod reader;
+mod rows;
 mod schema;
+mod shard;
 mod stream;
 mod writer;
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use gf_corpus::GeneId;
+use gf_corpus::{GeneId, MetadataKind};
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -148,6 +148,30 @@ pub enum Error {
         found: usize,
         /// Columns of the data set.
         expected: usize,
+    },
+
+    /// A row was pushed with the wrong number of counts.
+    #[error("cell {cell_id}: {found} counts beside its tokens, expected {expected}")]
+    RowCounts {
+        /// The cell.
+        cell_id: String,
+        /// Counts given.
+        found: usize,
+        /// One per token where the data set keeps counts, else none.
+        expected: usize,
+    },
+
+    /// A metadata value is not of its column's kind.
+    #[error("cell {cell_id}, column {column:?}: found {found}, expected {expected:?}")]
+    ValueKind {
+        /// The cell.
+        cell_id: String,
+        /// The column.
+        column: String,
+        /// The value given.
+        found: String,
+        /// What the column holds.
+        expected: MetadataKind,
     },
 
     /// The output exists and is no data set of ours, which alone may be replaced.

@@ -17,6 +17,8 @@
 //! `tokenize_anndata`, where scipy divides a sparse matrix by a row vector). Ties keep the order of
 //! the gene columns; the reference's order of ties depends on the CPU.
 
+use std::collections::HashMap;
+
 use gf_corpus::{GeneId, Medians};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -151,6 +153,25 @@ impl RankEncoder {
         let genes = ranked.iter().take(room).map(|&(_, token)| token);
         let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
         Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
+    }
+
+    /// The counts behind the tokens of a cell, in their order: CP10k, not divided by the median, 0 for
+    /// special tokens (`keep_counts` of the reference). `encoding` is what [`encode`](Self::encode)
+    /// gave for the same cell.
+    pub fn normalised(
+        &self,
+        columns: &GeneColumns,
+        cell: CellCounts<'_>,
+        encoding: &Encoding,
+    ) -> Vec<f64> {
+        let per_count = 1.0 / cell.total as f64;
+        let counted = cell.genes.iter().zip(cell.counts).filter_map(|(&gene, &count)| {
+            let token = columns.0.get(gene as usize).copied()??.token;
+            Some((token, f64::from(count) * per_count * TARGET_SUM))
+        });
+        let values: HashMap<TokenId, f64> = counted.collect();
+        let value = |token| values.get(token).copied().unwrap_or(0.0);
+        encoding.tokens.tokens().iter().map(value).collect()
     }
 
     /// The token of a gene: its own, or that of the one former id of it that the vocabulary has

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
-use gf_corpus::{CellBlock, Corpus, Selection};
+use gf_corpus::{CellBlock, Corpus, MetadataKind, MetadataValue, Selection};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -23,6 +23,8 @@ const NAMED_CELLS: usize = 100;
 pub struct TokenizeOptions {
     /// Metadata columns of the corpus to keep, in this order. Default: none.
     pub columns: Vec<String>,
+    /// Whether to keep the counts behind the tokens, in CP10k. Default: no.
+    pub counts: bool,
     /// Cells a file of the data set holds at most. Default: 100,000.
     pub shard_rows: usize,
     /// Which cells to encode. Default: all.
@@ -31,8 +33,8 @@ pub struct TokenizeOptions {
 
 impl Default for TokenizeOptions {
     fn default() -> Self {
-        let WriterOptions { columns, shard_rows } = WriterOptions::default();
-        Self { columns, shard_rows, selection: Selection::ALL }
+        let WriterOptions { counts, shard_rows, .. } = WriterOptions::default();
+        Self { columns: Vec::new(), counts, shard_rows, selection: Selection::ALL }
     }
 }
 
@@ -104,27 +106,21 @@ pub fn tokenize(
     options: &TokenizeOptions,
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<TokenizeReport> {
-    let kept = find_columns(corpus, &options.columns)?;
-    let TokenizeOptions { columns, shard_rows, selection } = options.clone();
-    let mut writer = DatasetWriter::create(out, WriterOptions { columns, shard_rows })?;
-    let genes = encoder.gene_columns(corpus.genes().iter().map(|gene| gene.id));
+    let job = Job::new(corpus, encoder, options)?;
+    let mut writer = DatasetWriter::create(out, job.writer_options(options))?;
     let mut report = TokenizeReport::default();
-    let total = corpus.n_cells_in(selection);
-    for block in corpus.select(selection) {
+    let total = corpus.n_cells_in(options.selection);
+    for block in corpus.select(options.selection) {
         let block = block?;
         for first in (0..block.cell_ids.len()).step_by(CELLS_AT_ONCE) {
             let cells = first..block.cell_ids.len().min(first + CELLS_AT_ONCE);
-            let encoded: Vec<_> = cells
-                .clone()
-                .into_par_iter()
-                .map(|cell| encode(encoder, &genes, &block, cell))
-                .collect();
-            for (cell, encoding) in cells.zip(encoded) {
-                report.count(&block.cell_ids[cell], encoding.as_ref());
-                if let Some(Encoding { tokens, .. }) = encoding {
-                    let metadata: Vec<_> =
-                        kept.iter().map(|&column| block.columns[column][cell].as_deref()).collect();
-                    writer.push(&block.cell_ids[cell], &tokens, &metadata)?;
+            let encoded: Vec<_> =
+                cells.clone().into_par_iter().map(|cell| job.encode(&block, cell)).collect();
+            for (cell, encoded) in cells.zip(encoded) {
+                report.count(&block.cell_ids[cell], encoded.as_ref().map(|(encoding, _)| encoding));
+                if let Some((encoding, counts)) = encoded {
+                    let (cell_id, metadata) = (&block.cell_ids[cell], job.metadata(&block, cell));
+                    writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
                 }
             }
             let done = report.cells;
@@ -136,6 +132,49 @@ pub fn tokenize(
     report.not_selected = corpus.n_cells() as u64 - report.cells;
     writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
     Ok(report)
+}
+
+/// What the cells of a tokenisation share.
+struct Job<'a> {
+    encoder: &'a RankEncoder,
+    genes: GeneColumns,
+    /// Places of the columns to keep among the corpus's.
+    kept: Vec<usize>,
+    counts: bool,
+}
+
+impl<'a> Job<'a> {
+    fn new(corpus: &Corpus, encoder: &'a RankEncoder, options: &TokenizeOptions) -> Result<Self> {
+        let kept = find_columns(corpus, &options.columns)?;
+        let genes = encoder.gene_columns(corpus.genes().iter().map(|gene| gene.id));
+        Ok(Self { encoder, genes, kept, counts: options.counts })
+    }
+
+    fn writer_options(&self, options: &TokenizeOptions) -> WriterOptions {
+        let columns = options.columns.iter().map(|name| (name.clone(), MetadataKind::Text));
+        let TokenizeOptions { counts, shard_rows, .. } = *options;
+        WriterOptions { columns: columns.collect(), counts, shard_rows }
+    }
+
+    /// A cell's tokens, and the counts behind them if they are to be kept.
+    fn encode(&self, block: &CellBlock, cell: usize) -> Option<(Encoding, Vec<f64>)> {
+        let (genes, counts) = block.counts.row(cell);
+        let cell = CellCounts { genes, counts, total: block.totals[cell] };
+        let encoding = self.encoder.encode(&self.genes, cell)?;
+        let counts = match self.counts {
+            true => self.encoder.normalised(&self.genes, cell, &encoding),
+            false => Vec::new(),
+        };
+        Some((encoding, counts))
+    }
+
+    fn metadata<'b>(&self, block: &'b CellBlock, cell: usize) -> Vec<MetadataValue<'b>> {
+        let value = |&column: &usize| match &block.columns[column][cell] {
+            Some(text) => MetadataValue::Text(text),
+            None => MetadataValue::Missing,
+        };
+        self.kept.iter().map(value).collect()
+    }
 }
 
 impl TokenizeReport {
@@ -153,16 +192,6 @@ impl TokenizeReport {
         self.tokens += tokens.len() as u64;
         *self.lengths.0.entry(tokens.len()).or_default() += 1;
     }
-}
-
-fn encode(
-    encoder: &RankEncoder,
-    genes: &GeneColumns,
-    block: &CellBlock,
-    cell: usize,
-) -> Option<Encoding> {
-    let (columns, counts) = block.counts.row(cell);
-    encoder.encode(genes, CellCounts { genes: columns, counts, total: block.totals[cell] })
 }
 
 fn find_columns(corpus: &Corpus, names: &[String]) -> Result<Vec<usize>> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use burn::tensor::backend::Backend;
+use gf_corpus::{MetadataKind, MetadataValue};
 use gf_embed::{CellReader, similarity::cosine};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
@@ -31,12 +32,15 @@ pub fn suite<B: Backend>(device: &B::Device) {
 }
 
 fn dataset(folder: &std::path::Path, vocabulary: &Vocabulary) -> Dataset {
-    let options = WriterOptions { columns: vec!["kind".into()], ..WriterOptions::default() };
+    let options = WriterOptions {
+        columns: vec![("kind".to_owned(), MetadataKind::Text)],
+        ..WriterOptions::default()
+    };
     let mut writer = DatasetWriter::create(folder, options).unwrap();
     for (i, cell) in CELLS.iter().enumerate() {
         let tokens = TokenSequence::new(cell.iter().map(|&t| TokenId(t)).collect()).unwrap();
         let kind = if i == 1 { "B" } else { "T" };
-        writer.push(&format!("cell-{i}"), &tokens, &[Some(kind)]).unwrap();
+        writer.push(&format!("cell-{i}"), &tokens, &[MetadataValue::Text(kind)]).unwrap();
     }
     writer.finish(vocabulary, "no medians", 32).unwrap();
     Dataset::open(folder).unwrap()
