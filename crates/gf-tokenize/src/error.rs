@@ -266,17 +266,67 @@ pub enum Error {
         expected: String,
     },
 
-    /// The values of a column cannot be written as text.
+    /// A row was asked for that the data set does not have.
+    #[error("{path}: row {row} was asked for, the data set has {n_rows} rows")]
+    NoSuchRow {
+        /// The data set.
+        path: PathBuf,
+        /// Row asked for, 0-based.
+        row: usize,
+        /// Rows there are.
+        n_rows: usize,
+    },
+
+    /// The values of a column are not read as metadata.
     #[error(
         "{path}: column {column:?} holds {found}, expected text, numbers, booleans or a dictionary of them"
     )]
-    NotAText {
+    UnreadColumn {
         /// The shard.
         path: PathBuf,
         /// The column.
         column: String,
         /// Its Arrow type.
         found: String,
+    },
+
+    /// A value to filter by cannot be one of its column's.
+    #[error("{path}: column {column:?} cannot hold {found:?}, expected {expected:?}")]
+    WantedValue {
+        /// The data set.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The value asked for.
+        found: String,
+        /// What the column holds.
+        expected: MetadataKind,
+    },
+
+    /// Shares that no split has.
+    #[error(
+        "fractions {valid} to validate and {test} to test, expected none negative and at most 1 together"
+    )]
+    Fractions {
+        /// Share of the rows to validate.
+        valid: f64,
+        /// Share of the rows to test.
+        test: f64,
+    },
+
+    /// A data set cannot be split by groups into so many parts.
+    #[error(
+        "{path}: column {column:?} has {n_groups} values, expected one for each of {n_parts} parts"
+    )]
+    FewGroups {
+        /// The data set.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Different values, a missing one among them.
+        n_groups: usize,
+        /// Parts that are to have rows.
+        n_parts: usize,
     },
 
     /// A token is no entry of the vocabulary.
@@ -455,13 +505,24 @@ pub enum ArrowFault {
         row: usize,
     },
 
-    /// A 64-bit token does not fit 32 bits.
-    #[error("row {row}: token {found}, expected a number of 32 bits")]
+    /// A token is negative or does not fit 32 bits.
+    #[error("row {row}: token {found}, expected a number from 0 to 2147483647")]
     WideToken {
         /// The row.
         row: usize,
         /// The token.
-        found: i64,
+        found: i128,
+    },
+
+    /// A whole number without sign is beyond those with one.
+    #[error("column {column:?}, row {row}: {found} does not fit 64 bits with a sign")]
+    WideInteger {
+        /// The column.
+        column: String,
+        /// The row.
+        row: usize,
+        /// The number.
+        found: u64,
     },
 
     /// The length column disagrees with the tokens.

@@ -1,14 +1,15 @@
 //! A corpus becomes a data set: cells are encoded in parallel and written in their order.
 
-use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path};
 
 use gf_corpus::{CellBlock, Corpus, MetadataKind, MetadataValue, Selection};
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     dataset::{DatasetWriter, WriterOptions},
     error::{Error, Result},
+    lengths::Lengths,
     rank::{CellCounts, Encoding, GeneColumns, RankEncoder},
 };
 
@@ -48,7 +49,7 @@ pub struct Progress {
 }
 
 /// What became of the cells.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizeReport {
     /// Cells of the selection.
     pub cells: u64,
@@ -66,29 +67,6 @@ pub struct TokenizeReport {
     pub tokens: u64,
     /// Lengths of the cells written.
     pub lengths: Lengths,
-}
-
-/// How many cells have which length in tokens, special ones included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Lengths(BTreeMap<usize, u64>);
-
-impl Lengths {
-    /// Lengths that occur, ascending, with their number of cells.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, u64)> {
-        self.0.iter().map(|(&length, &cells)| (length, cells))
-    }
-
-    /// The length that half of the cells do not exceed; nothing without cells.
-    pub fn median(&self) -> Option<usize> {
-        let half = self.0.values().sum::<u64>().div_ceil(2);
-        let mut seen = 0;
-        let reached = self.iter().find(|&(_, cells)| {
-            seen += cells;
-            seen >= half
-        });
-        reached.map(|(length, _)| length)
-    }
 }
 
 /// Encodes every cell of a corpus and writes a data set folder at `out`.
@@ -190,7 +168,7 @@ impl TokenizeReport {
         self.written += 1;
         self.truncated += u64::from(*truncated);
         self.tokens += tokens.len() as u64;
-        *self.lengths.0.entry(tokens.len()).or_default() += 1;
+        self.lengths.add(tokens.len());
     }
 }
 

@@ -178,7 +178,7 @@ impl<B: AutodiffBackend> Run<B> {
         let seed = task.config.training().seed;
         B::seed(&self.device, stream(seed, Purpose::Dropout, 0, self.summary.steps).next_u64());
         self.summary.steps += 1;
-        let rows = task.mask(rows, Purpose::Mask, self.epoch);
+        let rows = task.mask(rows, Purpose::Mask, self.epoch)?;
         let n_predicted: usize = rows.iter().map(|row| row.labels.len()).sum();
         if n_predicted == 0 {
             return Ok(None);
@@ -232,7 +232,7 @@ impl<B: AutodiffBackend> Run<B> {
 
     /// Evaluates the held-out rows, masked the same way every time.
     fn evaluate(&mut self, task: &Task<'_>) -> Result<(), Error> {
-        let rows = task.mask(&task.split.held_out, Purpose::HeldOutMask, 0);
+        let rows = task.mask(&task.split.held_out, Purpose::HeldOutMask, 0)?;
         let batches = task.micro_batches::<B::InnerBackend>(&rows, &self.device);
         let Some(evaluation) = evaluate(&self.model.valid(), batches) else { return Ok(()) };
         self.summary.evaluation = Some(evaluation);

@@ -18,6 +18,8 @@ pub(crate) struct Task<'a> {
     pub(crate) config: &'a CheckedConfig,
     pub(crate) encoder: EncoderConfig,
     masking: Masking,
+    /// Tokens of each row.
+    lengths: Vec<usize>,
     pub(crate) split: Split,
     pub(crate) schedule: Schedule,
 }
@@ -28,12 +30,12 @@ impl<'a> Task<'a> {
         let vocabulary =
             dataset.vocabulary().ok_or_else(|| Error::NoVocabulary { path: path() })?;
         let encoder = config.encoder(vocabulary);
+        let mut lengths = Vec::with_capacity(dataset.len());
         for row in 0..dataset.len() {
-            encoder.check_row(dataset.tokens(row)).map_err(|source| Error::Row {
-                path: path(),
-                row,
-                source,
-            })?;
+            let tokens = dataset.tokens(row)?;
+            let unfit = |source| Error::Row { path: path(), row, source };
+            encoder.check_row(&tokens).map_err(unfit)?;
+            lengths.push(tokens.len());
         }
         let training = config.training();
         let split = split(dataset.len(), training.eval_fraction, training.seed);
@@ -43,22 +45,27 @@ impl<'a> Task<'a> {
         }
         let schedule = config.schedule(split.train.len());
         let masking = masking(config, vocabulary);
-        Ok(Self { dataset, vocabulary, config, encoder, masking, split, schedule })
+        Ok(Self { dataset, vocabulary, config, encoder, masking, lengths, split, schedule })
     }
 
     /// The rows of every step of an epoch.
     pub(crate) fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
         let training = self.config.training();
-        let length = |row| self.dataset.length(row);
+        let length = |row: usize| self.lengths[row];
         epoch_batches(&self.split.train, length, training.batch_size, training.seed, epoch)
     }
 
     /// Rows after masking, each from its own random stream.
-    pub(crate) fn mask(&self, rows: &[usize], purpose: Purpose, epoch: u64) -> Vec<MaskedRow> {
+    pub(crate) fn mask(
+        &self,
+        rows: &[usize],
+        purpose: Purpose,
+        epoch: u64,
+    ) -> Result<Vec<MaskedRow>, Error> {
         let seed = self.config.training().seed;
         let mask = |&row: &usize| {
             let mut rng = stream(seed, purpose, epoch, row as u64);
-            self.masking.mask(self.dataset.tokens(row), &mut rng)
+            Ok(self.masking.mask(&*self.dataset.tokens(row)?, &mut rng))
         };
         rows.iter().map(mask).collect()
     }

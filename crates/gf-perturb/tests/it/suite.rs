@@ -3,13 +3,15 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use burn::tensor::backend::Backend;
-use gf_corpus::{MetadataKind, MetadataValue};
 use gf_embed::{CellReader, similarity::cosine};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
     CellChoice, Error, PerturbOptions, choose_cells, count_passes, perturbation::delete, run,
 };
-use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
+use gf_tokenize::{
+    Dataset, DatasetWriter, MetadataKind, MetadataValue, TokenId, TokenSequence, Vocabulary,
+    WriterOptions,
+};
 
 /// Batched and single passes sum in another order; cosines of f32 vectors.
 const ROUNDING: f64 = 2e-5;

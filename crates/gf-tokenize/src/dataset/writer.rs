@@ -121,7 +121,7 @@ impl DatasetWriter {
         max_len: usize,
     ) -> Result<()> {
         self.flush()?;
-        if self.shards.is_empty() {
+        if self.shards.is_empty() && self.shard.is_none() {
             self.open_shard()?;
         }
         self.close_shard()?;

@@ -33,12 +33,13 @@ fn check_rows(dataset: &Dataset, rows: &[Row]) {
     assert_eq!(dataset.columns(), ["input_ids", "cell_id", "cell_type", "donor", "length"]);
     let (types, donors) = (dataset.column("cell_type").unwrap(), dataset.column("donor").unwrap());
     for (row, (cell_id, tokens, metadata)) in rows.iter().enumerate() {
-        assert_eq!(&dataset.cell_id(row), cell_id);
+        assert_eq!(&dataset.cell_id(row).unwrap(), cell_id);
         assert_eq!(
-            dataset.tokens(row),
-            tokens.iter().map(|&token| token as i32).collect::<Vec<_>>()
+            *dataset.tokens(row).unwrap(),
+            *tokens.iter().map(|&token| token as i32).collect::<Vec<_>>()
         );
-        assert_eq!([&types[row], &donors[row]], [&metadata[0], &metadata[1]]);
+        let found = [types.get(row), donors.get(row)].map(|value| value.unwrap());
+        assert_eq!(found, metadata.each_ref().map(|value| text(value.as_deref())));
     }
 }
 
@@ -151,7 +152,7 @@ fn a_data_set_of_ours_is_replaced() {
     let folder = scratch.path().join("a.dataset");
     for tokens in [vec![2, 3], vec![2, 4, 3]] {
         write(&folder, &[("c".into(), tokens.clone(), [None, None])], 10);
-        assert_eq!(Dataset::open(&folder).unwrap().length(0), tokens.len());
+        assert_eq!(Dataset::open(&folder).unwrap().length(0).unwrap(), tokens.len());
     }
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
 }
