@@ -85,7 +85,7 @@ fn batches_change_nothing<B: Backend>(
         assert_eq!(cell.genes.len(), tokens.len() - 2);
         for (i, found) in cell.cosines.iter().enumerate() {
             assert_eq!(cell.genes[i].0 as i32, tokens[i + 1]);
-            let expected = cosine(&state(&delete(tokens, i + 1)), &state(tokens));
+            let expected = cosine(&state(&delete(&tokens, i + 1)), &state(&tokens));
             let difference = (found - expected).abs();
             assert!(difference <= ROUNDING, "cell {row}, gene {i}: {found}, expected {expected}");
         }

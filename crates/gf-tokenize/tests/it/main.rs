@@ -10,4 +10,5 @@ mod laws;
 mod suite;
 mod support;
 mod tokenizer;
+mod typed;
 mod vocabulary;
