@@ -10,6 +10,7 @@
 //! once when it is first asked for, and hand out slices of the map; the only `unsafe` is the mapping itself.
 
 mod column;
+mod journal;
 mod layout;
 mod manifest;
 mod metadata;
@@ -22,7 +23,7 @@ mod stream;
 mod tokens;
 mod writer;
 
-pub use manifest::Manifest;
+pub use manifest::{Manifest, ModelTokens};
 pub use metadata::DatasetColumn;
 pub use reader::Dataset;
 pub use schema::VOCABULARY_FILE;

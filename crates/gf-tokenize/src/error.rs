@@ -1,6 +1,9 @@
 //! Everything that can go wrong here, one variant per failure.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use gf_corpus::{GeneId, MetadataKind};
 
@@ -191,12 +194,36 @@ pub enum Error {
     },
 
     /// The caller's progress function asked to stop.
-    #[error("interrupted after {done} of {total} cells; nothing was written")]
+    #[error("interrupted after {done} of {total} cells; {}", kept(*rows, partial))]
     Interrupted {
         /// Cells done.
         done: u64,
         /// Cells in all.
         total: u64,
+        /// Rows that stay, so that the same call goes on after them.
+        rows: usize,
+        /// Where they stay.
+        partial: PathBuf,
+    },
+
+    /// Another run writes the folder.
+    #[error("{path} is being written by another run")]
+    Locked {
+        /// The partial folder.
+        path: PathBuf,
+    },
+
+    /// A data set was made with other medians than those a model was trained on.
+    #[error(
+        "{path}: tokens were ranked by the medians {found}, the model was trained with {expected}"
+    )]
+    MediansHash {
+        /// The data set.
+        path: PathBuf,
+        /// Hash of the data set's medians.
+        found: String,
+        /// Hash of the model's.
+        expected: String,
     },
 
     /// The folder holds several data sets, not one.
@@ -356,6 +383,13 @@ pub enum Error {
     /// The corpus could not be read.
     #[error(transparent)]
     Corpus(#[from] gf_corpus::Error),
+}
+
+fn kept(rows: usize, partial: &Path) -> String {
+    match rows {
+        0 => "nothing was kept".to_owned(),
+        _ => format!("{} keeps {rows} of them, the same command goes on there", partial.display()),
+    }
 }
 
 /// What is wrong inside an Arrow stream. Rows are 0-based within the shard, bytes within the file.

@@ -52,7 +52,7 @@ mod error;
 
 pub use batch::TokenBatch;
 pub use dataset::{
-    Dataset, DatasetColumn, DatasetWriter, Manifest, VOCABULARY_FILE, WriterOptions,
+    Dataset, DatasetColumn, DatasetWriter, Manifest, ModelTokens, VOCABULARY_FILE, WriterOptions,
 };
 pub use error::{ArrowFault, Error, Result};
 pub use gf_corpus::{MetadataKind, MetadataValue};

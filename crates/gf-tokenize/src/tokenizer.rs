@@ -5,6 +5,7 @@ use std::{ops::ControlFlow, path::Path};
 use gf_corpus::{CellBlock, Corpus, MetadataKind, MetadataValue, Selection};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
     dataset::{DatasetWriter, WriterOptions},
@@ -74,9 +75,12 @@ pub struct TokenizeReport {
 /// Cells keep their order; those without a gene of the vocabulary are left out and named in the
 /// report. A data set of ours at `out` is replaced, when all is done. The bytes written do not depend on the number of threads (rayon's current pool).
 ///
+/// A run that is broken off, killed or fails leaves its finished files in `.NAME.partial` beside
+/// `out`; the same call goes on after them and the bytes are the same.
+///
 /// # Errors
 /// `out` is something else than a data set of ours; a column to keep is not in the corpus; the corpus cannot be read or the data set
-/// cannot be written; `progress` broke off, after which nothing is left behind.
+/// cannot be written, or is being written by another run; `progress` broke off.
 pub fn tokenize(
     corpus: &Corpus,
     encoder: &RankEncoder,
@@ -85,13 +89,19 @@ pub fn tokenize(
     progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<TokenizeReport> {
     let job = Job::new(corpus, encoder, options)?;
-    let mut writer = DatasetWriter::create(out, job.writer_options(options))?;
-    let mut report = TokenizeReport::default();
+    let key = key(corpus, encoder, options);
+    let (mut writer, begun) =
+        DatasetWriter::resume::<TokenizeReport>(out, job.writer_options(options), &key)?;
+    let mut report = begun.unwrap_or_default();
+    let mut to_skip = report.cells;
     let total = corpus.n_cells_in(options.selection);
     for block in corpus.select(options.selection) {
         let block = block?;
-        for first in (0..block.cell_ids.len()).step_by(CELLS_AT_ONCE) {
-            let cells = first..block.cell_ids.len().min(first + CELLS_AT_ONCE);
+        let n_cells = block.cell_ids.len();
+        let skipped = n_cells.min(usize::try_from(to_skip).unwrap_or(n_cells));
+        to_skip -= skipped as u64;
+        for first in (skipped..n_cells).step_by(CELLS_AT_ONCE) {
+            let cells = first..n_cells.min(first + CELLS_AT_ONCE);
             let encoded: Vec<_> =
                 cells.clone().into_par_iter().map(|cell| job.encode(&block, cell)).collect();
             for (cell, encoded) in cells.zip(encoded) {
@@ -99,17 +109,28 @@ pub fn tokenize(
                 if let Some((encoding, counts)) = encoded {
                     let (cell_id, metadata) = (&block.cell_ids[cell], job.metadata(&block, cell));
                     writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
+                    writer.checkpoint(&report)?;
                 }
             }
             let done = report.cells;
             if progress(Progress { done, total }).is_break() {
-                return Err(Error::Interrupted { done, total });
+                let (partial, rows) = (writer.partial().0.to_owned(), writer.partial().1);
+                return Err(Error::Interrupted { done, total, rows, partial });
             }
         }
     }
     report.not_selected = corpus.n_cells() as u64 - report.cells;
     writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
     Ok(report)
+}
+
+/// What decides the rows of a tokenisation.
+fn key(corpus: &Corpus, encoder: &RankEncoder, options: &TokenizeOptions) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let (vocabulary, medians) = (encoder.vocabulary().content_hash(), encoder.medians_hash());
+    let (corpus, max_len) = (corpus.content_hash(), encoder.max_len());
+    let all = format!("{version} {corpus} {vocabulary} {medians} {max_len} {options:?}");
+    format!("{:032x}", xxh3_128(all.as_bytes()))
 }
 
 /// What the cells of a tokenisation share.

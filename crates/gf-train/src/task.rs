@@ -2,13 +2,12 @@
 
 use burn::tensor::backend::Backend;
 use gf_model::EncoderConfig;
-use gf_tokenize::{Dataset, Vocabulary};
+use gf_tokenize::{Dataset, Fractions, ModelTokens, Split, Vocabulary};
 
 use crate::{
-    CheckedConfig, Error, MaskedBatch, MaskedRow, Masking, Schedule, Split,
+    CheckedConfig, Error, MaskedBatch, MaskedRow, Masking, Schedule,
     random::{Purpose, stream},
     sampler::epoch_batches,
-    split,
 };
 
 /// What is fixed before the first step.
@@ -38,14 +37,21 @@ impl<'a> Task<'a> {
             lengths.push(tokens.len());
         }
         let training = config.training();
-        let split = split(dataset.len(), training.eval_fraction, training.seed);
+        let fractions = Fractions { valid: training.eval_fraction, test: 0.0 };
+        let mut rng = stream(training.seed, Purpose::Split, 0, 0);
+        let split = Split::by_row(dataset.len(), fractions, &mut rng)?;
         if split.train.is_empty() {
-            let held_out = split.held_out.len();
+            let held_out = split.valid.len();
             return Err(Error::NoRows { path: path(), rows: dataset.len(), held_out });
         }
         let schedule = config.schedule(split.train.len());
         let masking = masking(config, vocabulary);
         Ok(Self { dataset, vocabulary, config, encoder, masking, lengths, split, schedule })
+    }
+
+    /// What the data set says of its tokens.
+    pub(crate) fn tokens(&self) -> Option<ModelTokens> {
+        self.dataset.manifest().map(ModelTokens::of)
     }
 
     /// The rows of every step of an epoch.

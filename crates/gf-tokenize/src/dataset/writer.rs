@@ -1,15 +1,14 @@
 //! Writes a data set folder row by row, in bounded memory.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use arrow2::datatypes::Schema;
 use gf_corpus::{MetadataKind, MetadataValue};
+use serde::{Serialize, de::DeserializeOwned};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
+    journal::{FinishedShard, Journal, unnamed_shard},
     manifest::{Manifest, write_json},
     rows::{Row, Rows, check},
     schema::{
@@ -19,7 +18,7 @@ use super::{
     shard::{ShardWriter, encode_error},
 };
 use crate::{
-    error::Result,
+    error::{Error, Result},
     output::{PendingFolder, at},
     sequence::TokenSequence,
     vocab::Vocabulary,
@@ -46,29 +45,93 @@ impl Default for WriterOptions {
     }
 }
 
-/// A data set folder being written. It gets its name when it is finished; dropped before, it leaves
-/// nothing behind. The same rows give the same bytes.
+/// A data set folder being written, beside its place as `.NAME.partial`. It gets its name when it is
+/// finished; dropped before, it leaves nothing behind, or the shards that
+/// [`checkpoint`](DatasetWriter::checkpoint) has noted, with which [`resume`](DatasetWriter::resume)
+/// goes on. The same rows give the same bytes.
 pub struct DatasetWriter {
     folder: PendingFolder,
     schema: Schema,
     options: WriterOptions,
     rows: Rows,
     shard: Option<ShardWriter>,
-    /// Hash of each shard begun and ended.
-    shards: Vec<u64>,
+    journal: Journal,
+    /// How many of the journal's shards it has on disk.
+    n_noted: usize,
 }
 
 impl DatasetWriter {
     /// Starts a folder. A data set of ours that has the name already is replaced at the end.
     ///
     /// # Errors
-    /// `out` is something else than a data set of ours; its parent cannot be written; a metadata column is named twice or named
+    /// `out` is something else than a data set of ours, or being written by another run; its parent cannot be
+    /// written; a metadata column is named twice or named
     /// `input_ids`, `cell_id`, `counts` or `length`.
     pub fn create(out: &Path, options: WriterOptions) -> Result<Self> {
         check_columns(&options.columns)?;
-        let folder = PendingFolder::create(out, is_ours)?;
+        let mut folder = PendingFolder::claim(out, is_ours)?;
+        folder.empty()?;
+        Ok(Self::starting(folder, options, Journal::default()))
+    }
+
+    /// Starts a folder, or goes on with one that was begun with the same `key` and broken off: after
+    /// its last finished shard, with the state that was given to [`checkpoint`](Self::checkpoint)
+    /// then. The key has to say everything that decides the rows: input, encoder, options. Rows that
+    /// follow give the same bytes as without the break.
+    ///
+    /// Anything else that was begun under the name is thrown away, also one whose shards are not as
+    /// they were written.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn resume<S: DeserializeOwned>(
+        out: &Path,
+        options: WriterOptions,
+        key: &str,
+    ) -> Result<(Self, Option<S>)> {
+        check_columns(&options.columns)?;
+        let mut folder = PendingFolder::claim(out, is_ours)?;
+        let found = Journal::read(folder.partial(), folder.path(), key)?;
+        let found = found.and_then(|journal| {
+            let state = serde_json::from_value(journal.state.clone()).ok()?;
+            Some((journal, state))
+        });
+        let Some((journal, state)) = found else {
+            folder.empty()?;
+            let journal = Journal { key: key.to_owned(), ..Journal::default() };
+            return Ok((Self::starting(folder, options, journal), None));
+        };
+        folder.stay();
+        Ok((Self::starting(folder, options, journal), Some(state)))
+    }
+
+    fn starting(folder: PendingFolder, options: WriterOptions, journal: Journal) -> Self {
         let (schema, rows) = (arrow_schema(&options), Rows::new(&options));
-        Ok(Self { folder, schema, options, rows, shard: None, shards: Vec::new() })
+        let n_noted = journal.shards.len();
+        Self { folder, schema, options, rows, shard: None, journal, n_noted }
+    }
+
+    /// Notes that the shards finished so far are worth keeping, and what the caller has to know to
+    /// go on after the row pushed last. Does nothing unless that row finished a shard.
+    ///
+    /// # Errors
+    /// The note cannot be written.
+    pub fn checkpoint(&mut self, state: &impl Serialize) -> Result<()> {
+        if self.journal.shards.len() == self.n_noted {
+            return Ok(());
+        }
+        let json = |source| Error::Json { path: self.folder.partial().into(), source };
+        self.journal.state = serde_json::to_value(state).map_err(json)?;
+        self.journal.write(self.folder.partial())?;
+        self.n_noted = self.journal.shards.len();
+        self.folder.stay();
+        Ok(())
+    }
+
+    /// Where the folder lies until it is finished, and the rows in it that a break would leave.
+    pub fn partial(&self) -> (&Path, usize) {
+        let noted = &self.journal.shards[..self.n_noted];
+        (self.folder.partial(), noted.iter().map(|shard| shard.rows).sum())
     }
 
     /// Adds a cell with one value per metadata column.
@@ -121,7 +184,7 @@ impl DatasetWriter {
         max_len: usize,
     ) -> Result<()> {
         self.flush()?;
-        if self.shards.is_empty() && self.shard.is_none() {
+        if self.journal.shards.is_empty() && self.shard.is_none() {
             self.open_shard()?;
         }
         self.close_shard()?;
@@ -153,22 +216,23 @@ impl DatasetWriter {
     }
 
     fn open_shard(&mut self) -> Result<&mut ShardWriter> {
-        let path = self.unnamed_shard(self.shards.len());
+        let path = unnamed_shard(self.folder.path(), self.journal.shards.len());
         Ok(self.shard.insert(ShardWriter::create(path, &self.schema)?))
     }
 
     fn close_shard(&mut self) -> Result<()> {
         if let Some(shard) = self.shard.take() {
-            self.shards.push(shard.finish()?);
+            let rows = shard.n_rows();
+            self.journal.shards.push(FinishedShard { rows, xxh3: shard.finish()? });
         }
         Ok(())
     }
 
     /// The names of the shards tell their number, which is known only now.
     fn name_shards(&self) -> Result<Vec<DataFile>> {
-        let n_shards = self.shards.len();
+        let n_shards = self.journal.shards.len();
         let renamed = (0..n_shards).map(|idx| {
-            let from = self.unnamed_shard(idx);
+            let from = unnamed_shard(self.folder.path(), idx);
             let filename = format!("data-{idx:05}-of-{n_shards:05}.arrow");
             fs::rename(&from, self.folder.path().join(&filename)).map_err(at(&from))?;
             Ok(DataFile { filename })
@@ -176,15 +240,11 @@ impl DatasetWriter {
         renamed.collect()
     }
 
-    fn unnamed_shard(&self, idx: usize) -> PathBuf {
-        self.folder.path().join(format!("shard-{idx:05}.arrow"))
-    }
-
     /// Tells data sets apart in the cache of `datasets`: a hash of all bytes and what they mean.
     fn fingerprint(&self, manifest: &Manifest) -> String {
         let mut hash = Xxh3Default::new();
-        for shard in &self.shards {
-            hash.update(&shard.to_le_bytes());
+        for shard in &self.journal.shards {
+            hash.update(&shard.xxh3.to_le_bytes());
         }
         hash.update(manifest.vocabulary_hash.as_bytes());
         hash.update(manifest.medians_hash.as_bytes());

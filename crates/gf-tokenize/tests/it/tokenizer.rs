@@ -23,7 +23,7 @@ use crate::{
 const N_GENES: u64 = 40;
 const N_CELLS: u64 = 2_500;
 
-fn corpus_of(input: PathBuf) -> (TempDir, Corpus) {
+pub fn corpus_of(input: PathBuf) -> (TempDir, Corpus) {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("corpus");
     let qc = QcOptions { min_protein_coding: 0, ..Default::default() };
@@ -50,7 +50,7 @@ fn counts(cell: u64) -> Vec<u32> {
 }
 
 /// A corpus of cells `c0`, `c1` … over genes 1, 2 …, made through a MatrixMarket folder.
-fn synthetic() -> (TempDir, Corpus) {
+pub fn synthetic() -> (TempDir, Corpus) {
     let scratch = tempfile::tempdir().unwrap();
     let mut entries = String::new();
     let mut n_entries = 0;
@@ -72,13 +72,13 @@ fn synthetic() -> (TempDir, Corpus) {
 }
 
 /// Knows every gene but the first, so that cells 17 and 2,400 have none.
-fn encoder() -> RankEncoder {
+pub fn encoder() -> RankEncoder {
     let genes = (2..=N_GENES).map(gene);
     let medians = genes.clone().zip((0..).map(|idx| 1.0 + f64::from(idx % 5)));
     RankEncoder::from_medians(Vocabulary::from_genes(genes), medians, 12).unwrap()
 }
 
-fn run(
+pub fn run(
     corpus: &Corpus,
     encoder: &RankEncoder,
     out: &Path,
@@ -142,7 +142,7 @@ fn bytes_do_not_depend_on_threads() {
     assert!(one == folder(2) && one == folder(5));
 }
 
-fn contents(folder: &Path) -> HashMap<String, Vec<u8>> {
+pub fn contents(folder: &Path) -> HashMap<String, Vec<u8>> {
     let files = fs::read_dir(folder).unwrap().map(Result::unwrap);
     files
         .map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap()))
@@ -162,7 +162,7 @@ fn breaking_off_leaves_nothing() {
     let error = tokenize(&corpus, &encoder(), &out, &TokenizeOptions::default(), &mut progress)
         .unwrap_err();
     assert!(
-        matches!(error, Error::Interrupted { done, total: N_CELLS } if done > 1_000),
+        matches!(error, Error::Interrupted { done, total: N_CELLS, rows: 0, .. } if done > 1_000),
         "{error}"
     );
     assert!(seen.is_sorted() && !seen.is_empty());

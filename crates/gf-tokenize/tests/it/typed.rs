@@ -171,6 +171,21 @@ fn values_that_do_not_fit_are_refused() {
     assert!(matches!(check(&[1.0], V::Integer(1)), Error::RowCounts { found: 1, expected: 0, .. }));
 }
 
+proptest! {
+    #[test]
+    fn a_split_parts_the_rows(n_rows in 0usize..2000, valid in 0.0f64..0.6, test in 0.0f64..0.4, seed: u64) {
+        let draw = || Split::by_row(n_rows, Fractions { valid, test }, &mut ChaCha8Rng::seed_from_u64(seed)).unwrap();
+        let split = draw();
+        prop_assert_eq!(&split, &draw());
+        let rows = |fraction: f64| (n_rows as f64 * fraction).round() as usize;
+        prop_assert_eq!(split.valid.len(), rows(valid));
+        prop_assert_eq!(split.test.len(), rows(test).min(n_rows - rows(valid)));
+        let mut all = [split.train, split.valid, split.test].concat();
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..n_rows).collect::<Vec<_>>());
+    }
+}
+
 /// The counts the reference wrote beside its tokens, from its own counts of the same cells.
 #[test]
 fn counts_are_those_of_the_reference() {
