@@ -23,13 +23,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = CellReader::new(&config, &dataset, vocabulary)?;
 
     // The shortest cell: its deletions are the fewest and the cheapest.
-    let Some(row) = (0..dataset.len()).min_by_key(|&row| dataset.length(row)) else {
+    let Some(&row) = dataset.longest_first(0..dataset.len())?.last() else {
         return Err("the data set is empty".into());
     };
     let options = PerturbOptions::default();
     let mut go_on = |_| ControlFlow::Continue(());
     let cells = run(&encoder, &reader, &[row], &options, &FlexDevice, &mut go_on)?;
-    println!("cell {}, {} genes", dataset.cell_id(row), cells[0].genes.len());
+    println!("cell {}, {} genes", dataset.cell_id(row)?, cells[0].genes.len());
     for effect in rank(&cells).iter().take(10) {
         let name = vocabulary.name(effect.gene).unwrap_or_default();
         println!("{name}  1 − cosine = {:.3e}", effect.mean_shift);

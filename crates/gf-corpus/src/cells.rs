@@ -25,8 +25,13 @@ pub trait Cells {
     /// Their metadata.
     fn columns(&self) -> &[MetadataField];
 
-    /// How many cells there are, before any is left out.
+    /// How many cells will be read.
     fn n_cells(&self) -> u64;
+
+    /// How many cells there are, with those that are not read.
+    fn n_all(&self) -> u64 {
+        self.n_cells()
+    }
 
     /// How many of them were read so far.
     fn n_read(&self) -> u64;
@@ -69,6 +74,10 @@ impl Cells for CorpusCells<'_> {
 
     fn n_cells(&self) -> u64 {
         self.corpus.n_cells_in(self.selection)
+    }
+
+    fn n_all(&self) -> u64 {
+        self.corpus.n_cells() as u64
     }
 
     fn n_read(&self) -> u64 {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// Failure of embedding cells.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The data set could not be read.
+    #[error(transparent)]
+    Dataset(#[from] gf_tokenize::Error),
     /// A file could not be written.
     #[error("{path}: {source}")]
     Io {

@@ -83,7 +83,7 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
     let d_model = encoder.embeddings.layer_norm.gamma.dims()[0];
     let mut values = Array2::zeros((rows.len(), d_model));
     let cls_rows = |batch: &Vec<usize>| {
-        let cells: Vec<&[i32]> = batch.iter().map(|&i| tokens[i]).collect();
+        let cells: Vec<&[i32]> = batch.iter().map(|&i| &*tokens[i]).collect();
         host_rows(encoder.cls_state(&reader.input(&cells, device), k))
     };
     let mut done = 0;
@@ -102,9 +102,10 @@ pub fn cls_embeddings<B: Backend, P: Projection<B>>(
         values.rows().into_iter().position(|row| !row.iter().all(|x| x.is_finite()))
     {
         let (path, row) = (reader.dataset().path().to_owned(), rows[place]);
-        return Err(Error::NotFinite { path, row, cell_id: reader.dataset().cell_id(row) });
+        return Err(Error::NotFinite { path, row, cell_id: reader.dataset().cell_id(row)? });
     }
-    let cell_ids = rows.iter().map(|&row| reader.dataset().cell_id(row)).collect();
+    let cell_ids =
+        rows.iter().map(|&row| reader.dataset().cell_id(row)).collect::<Result<_, _>>()?;
     Ok(Embeddings { cell_ids, values })
 }
 

@@ -1,6 +1,6 @@
 //! A data set and the model that is to read it, checked to fit.
 
-use std::path::Path;
+use std::{borrow::Cow, path::Path};
 
 use burn::tensor::backend::Backend;
 use gf_model::{EncoderConfig, EncoderInput};
@@ -54,19 +54,19 @@ impl<'a> CellReader<'a> {
     ///
     /// # Errors
     ///
-    /// There is no such row, or the model cannot read it.
-    pub fn tokens(&self, row: usize) -> Result<&'a [i32], Error> {
+    /// There is no such row, it is corrupt, or the model cannot read it.
+    pub fn tokens(&self, row: usize) -> Result<Cow<'a, [i32]>, Error> {
         let len = self.dataset.len();
         if row >= len {
             return Err(Error::NoSuchRow { path: self.path(), row, len });
         }
-        let tokens = self.dataset.tokens(row);
-        self.config.check_row(tokens).map_err(|source| {
-            let cell_id = self.dataset.cell_id(row);
-            Error::Row { path: self.path(), row, cell_id, source: Box::new(source) }
-        })?;
+        let tokens = self.dataset.tokens(row)?;
+        if let Err(source) = self.config.check_row(&tokens) {
+            let (cell_id, source) = (self.dataset.cell_id(row)?, Box::new(source));
+            return Err(Error::Row { path: self.path(), row, cell_id, source });
+        }
         if tokens[0] != self.cls {
-            let (cell_id, found) = (self.dataset.cell_id(row), tokens[0]);
+            let (cell_id, found) = (self.dataset.cell_id(row)?, tokens[0]);
             let expected = self.cls;
             return Err(Error::NoCls { path: self.path(), row, cell_id, found, expected });
         }

@@ -1,6 +1,6 @@
 //! Which cells are perturbed.
 
-use gf_tokenize::Dataset;
+use gf_tokenize::{Dataset, MetadataValue};
 use rand::{SeedableRng, seq::index::sample};
 use rand_chacha::ChaCha8Rng;
 
@@ -25,8 +25,7 @@ pub struct CellChoice {
 pub fn choose_cells(dataset: &Dataset, choice: &CellChoice) -> Result<Vec<usize>, Error> {
     let mut rows: Vec<usize> = (0..dataset.len()).collect();
     for (column, value) in &choice.filters {
-        let values = dataset.column(column)?;
-        rows.retain(|&row| values[row].as_ref() == Some(value));
+        rows = dataset.filter_rows(rows, column, &[MetadataValue::Text(value)])?;
     }
     if rows.is_empty() {
         let filters = choice.filters.clone();

@@ -92,7 +92,7 @@ pub fn count_passes(
 ) -> Result<u64, Error> {
     let mut total = 0;
     for &row in rows {
-        match positions(reader.tokens(row)?, reader, options).len() as u64 {
+        match positions(&reader.tokens(row)?, reader, options).len() as u64 {
             0 => {}
             n_deletions => total += n_deletions + 1,
         }
@@ -125,10 +125,10 @@ struct Deleter<'a, B: Backend, P> {
 impl<B: Backend, P: Projection<B>> Deleter<'_, B, P> {
     fn cell(&self, row: usize, report: Report<'_>) -> Result<CellShifts, Error> {
         let tokens = self.reader.tokens(row)?;
-        let positions = positions(tokens, self.reader, self.options);
+        let positions = positions(&tokens, self.reader, self.options);
         let genes = positions.iter().map(|&position| TokenId(tokens[position] as u32)).collect();
-        let cosines = self.cosines(tokens, &positions, report)?;
-        Ok(CellShifts { row, cell_id: self.reader.dataset().cell_id(row), genes, cosines })
+        let cosines = self.cosines(&tokens, &positions, report)?;
+        Ok(CellShifts { row, cell_id: self.reader.dataset().cell_id(row)?, genes, cosines })
     }
 
     fn cosines(

@@ -22,10 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         metadata.iter().map(|name| dataset.column(name)).collect::<Result<_, _>>()?;
     let mut out = BufWriter::new(io::stdout().lock());
     for row in 0..dataset.len() {
-        let tokens: Vec<String> = dataset.tokens(row).iter().map(i32::to_string).collect();
-        write!(out, "{}\t{}", dataset.cell_id(row), tokens.join(" "))?;
+        let tokens: Vec<String> = dataset.tokens(row)?.iter().map(i32::to_string).collect();
+        write!(out, "{}\t{}", dataset.cell_id(row)?, tokens.join(" "))?;
         for (name, column) in metadata.iter().zip(&columns) {
-            write!(out, "\t{name}={}", column[row].as_deref().unwrap_or("<missing>"))?;
+            write!(out, "\t{name}={}", column.get(row)?.text().as_deref().unwrap_or("<missing>"))?;
         }
         writeln!(out)?;
     }

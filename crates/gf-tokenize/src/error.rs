@@ -1,8 +1,11 @@
 //! Everything that can go wrong here, one variant per failure.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use gf_corpus::GeneId;
+use gf_corpus::{GeneId, MetadataKind};
 
 /// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -121,6 +124,17 @@ pub enum Error {
         n_special: usize,
     },
 
+    /// A cell has no total where the reference needs one.
+    #[error("cell {cell_id}: {column} is {found}, expected a whole number above 0")]
+    NoTotal {
+        /// The cell.
+        cell_id: String,
+        /// The metadata column of totals.
+        column: &'static str,
+        /// What stands there.
+        found: String,
+    },
+
     /// A column was asked for that is not there.
     #[error("{path} has no column {column:?}; it has {available:?}")]
     NoSuchColumn {
@@ -150,6 +164,30 @@ pub enum Error {
         expected: usize,
     },
 
+    /// A row was pushed with the wrong number of counts.
+    #[error("cell {cell_id}: {found} counts beside its tokens, expected {expected}")]
+    RowCounts {
+        /// The cell.
+        cell_id: String,
+        /// Counts given.
+        found: usize,
+        /// One per token where the data set keeps counts, else none.
+        expected: usize,
+    },
+
+    /// A metadata value is not of its column's kind.
+    #[error("cell {cell_id}, column {column:?}: found {found}, expected {expected:?}")]
+    ValueKind {
+        /// The cell.
+        cell_id: String,
+        /// The column.
+        column: String,
+        /// The value given.
+        found: String,
+        /// What the column holds.
+        expected: MetadataKind,
+    },
+
     /// The output exists and is no data set of ours, which alone may be replaced.
     #[error("{path} exists and is no data set of tokens; remove it or choose another name")]
     OutputExists {
@@ -167,12 +205,36 @@ pub enum Error {
     },
 
     /// The caller's progress function asked to stop.
-    #[error("interrupted after {done} of {total} cells; nothing was written")]
+    #[error("interrupted after {done} of {total} cells; {}", kept(*rows, partial))]
     Interrupted {
         /// Cells done.
         done: u64,
         /// Cells in all.
         total: u64,
+        /// Rows that stay, so that the same call goes on after them.
+        rows: usize,
+        /// Where they stay.
+        partial: PathBuf,
+    },
+
+    /// Another run writes the folder.
+    #[error("{path} is being written by another run")]
+    Locked {
+        /// The partial folder.
+        path: PathBuf,
+    },
+
+    /// A data set was made with other medians than those a model was trained on.
+    #[error(
+        "{path}: tokens were ranked by the medians {found}, the model was trained with {expected}"
+    )]
+    MediansHash {
+        /// The data set.
+        path: PathBuf,
+        /// Hash of the data set's medians.
+        found: String,
+        /// Hash of the model's.
+        expected: String,
     },
 
     /// The folder holds several data sets, not one.
@@ -242,17 +304,67 @@ pub enum Error {
         expected: String,
     },
 
-    /// The values of a column cannot be written as text.
+    /// A row was asked for that the data set does not have.
+    #[error("{path}: row {row} was asked for, the data set has {n_rows} rows")]
+    NoSuchRow {
+        /// The data set.
+        path: PathBuf,
+        /// Row asked for, 0-based.
+        row: usize,
+        /// Rows there are.
+        n_rows: usize,
+    },
+
+    /// The values of a column are not read as metadata.
     #[error(
         "{path}: column {column:?} holds {found}, expected text, numbers, booleans or a dictionary of them"
     )]
-    NotAText {
+    UnreadColumn {
         /// The shard.
         path: PathBuf,
         /// The column.
         column: String,
         /// Its Arrow type.
         found: String,
+    },
+
+    /// A value to filter by cannot be one of its column's.
+    #[error("{path}: column {column:?} cannot hold {found:?}, expected {expected:?}")]
+    WantedValue {
+        /// The data set.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The value asked for.
+        found: String,
+        /// What the column holds.
+        expected: MetadataKind,
+    },
+
+    /// Shares that no split has.
+    #[error(
+        "fractions {valid} to validate and {test} to test, expected none negative and at most 1 together"
+    )]
+    Fractions {
+        /// Share of the rows to validate.
+        valid: f64,
+        /// Share of the rows to test.
+        test: f64,
+    },
+
+    /// A data set cannot be split by groups into so many parts.
+    #[error(
+        "{path}: column {column:?} has {n_groups} values, expected one for each of {n_parts} parts"
+    )]
+    FewGroups {
+        /// The data set.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// Different values, a missing one among them.
+        n_groups: usize,
+        /// Parts that are to have rows.
+        n_parts: usize,
     },
 
     /// A token is no entry of the vocabulary.
@@ -282,6 +394,13 @@ pub enum Error {
     /// The corpus could not be read.
     #[error(transparent)]
     Corpus(#[from] gf_corpus::Error),
+}
+
+fn kept(rows: usize, partial: &Path) -> String {
+    match rows {
+        0 => "nothing was kept".to_owned(),
+        _ => format!("{} keeps {rows} of them, the same command goes on there", partial.display()),
+    }
 }
 
 /// What is wrong inside an Arrow stream. Rows are 0-based within the shard, bytes within the file.
@@ -431,13 +550,24 @@ pub enum ArrowFault {
         row: usize,
     },
 
-    /// A 64-bit token does not fit 32 bits.
-    #[error("row {row}: token {found}, expected a number of 32 bits")]
+    /// A token is negative or does not fit 32 bits.
+    #[error("row {row}: token {found}, expected a number from 0 to 2147483647")]
     WideToken {
         /// The row.
         row: usize,
         /// The token.
-        found: i64,
+        found: i128,
+    },
+
+    /// A whole number without sign is beyond those with one.
+    #[error("column {column:?}, row {row}: {found} does not fit 64 bits with a sign")]
+    WideInteger {
+        /// The column.
+        column: String,
+        /// The row.
+        row: usize,
+        /// The number.
+        found: u64,
     },
 
     /// The length column disagrees with the tokens.

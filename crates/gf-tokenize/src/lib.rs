@@ -9,8 +9,8 @@
 //! the methods section), so cells can be encoded in any order by any number of threads and the bytes
 //! on disk stay the same. The data set is the format of the ecosystem, with the vocabulary and a
 //! small manifest beside it, so that a model can tell whether it speaks the same language. Tokens are
-//! never loaded: a row is a slice of a memory-mapped file, and everything that slice relies on was
-//! checked when the file was opened.
+//! never loaded: a row is a slice of a memory-mapped file, and everything that slice relies on is
+//! checked once, when the first row of its batch is asked for.
 //!
 //! ```
 //! use gf_tokenize::{CellCounts, Dataset, DatasetWriter, RankEncoder, Vocabulary, WriterOptions};
@@ -29,8 +29,8 @@
 //! writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
 //!
 //! let dataset = Dataset::open(&folder)?;
-//! assert_eq!(dataset.cell_id(0), "cell-1");
-//! assert_eq!(dataset.tokens(0), [2, 4, 6, 3]);
+//! assert_eq!(dataset.cell_id(0)?, "cell-1");
+//! assert_eq!(*dataset.tokens(0)?, [2, 4, 6, 3]);
 //! # Ok::<(), gf_tokenize::Error>(())
 //! ```
 //!
@@ -42,17 +42,24 @@ mod token;
 mod vocab;
 mod former;
 mod sequence;
+mod lengths;
 mod tokenizer;
 mod dataset;
+mod split;
 mod batch;
 mod output;
 mod error;
 
 pub use batch::TokenBatch;
-pub use dataset::{Dataset, DatasetWriter, Manifest, VOCABULARY_FILE, WriterOptions};
+pub use dataset::{
+    Dataset, DatasetColumn, DatasetWriter, Manifest, ModelTokens, VOCABULARY_FILE, WriterOptions,
+};
 pub use error::{ArrowFault, Error, Result};
-pub use rank::{CellCounts, Encoding, GeneColumns, RankEncoder};
+pub use gf_corpus::{MetadataKind, MetadataValue};
+pub use lengths::Lengths;
+pub use rank::{Arithmetic, CellCounts, Encoding, GeneColumns, RankEncoder};
 pub use sequence::TokenSequence;
+pub use split::{Fractions, Split};
 pub use token::{SpecialTokens, TokenId};
-pub use tokenizer::{Lengths, Progress, TokenizeOptions, TokenizeReport, tokenize};
+pub use tokenizer::{Compat, Progress, TokenizeOptions, TokenizeReport, tokenize};
 pub use vocab::Vocabulary;

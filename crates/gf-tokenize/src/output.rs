@@ -1,47 +1,77 @@
 //! Files that appear whole or not at all: written beside their target, then renamed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use atomic_write_file::AtomicWriteFile;
-use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// A folder that appears under its name only when it is complete; dropped before, it leaves nothing.
+/// The folder being written, inside the partial one.
+const NEW: &str = "new";
+/// What had the name before, on its way out.
+const OLD: &str = "old";
+const LOCK: &str = "lock";
+
+/// A folder that appears under its name only when it is complete. Until then it is `.NAME.partial`
+/// beside it, locked against a second run. Dropped, it leaves nothing unless it was told to stay.
 pub(crate) struct PendingFolder {
-    guard: TempDir,
+    partial: PathBuf,
     folder: PathBuf,
     target: PathBuf,
     replaceable: fn(&Path) -> bool,
+    stays: bool,
+    /// Locked as long as it is open.
+    _lock: File,
 }
 
 impl PendingFolder {
-    /// Starts a folder beside `target`, which must not exist or be `replaceable`.
-    pub(crate) fn create(target: &Path, replaceable: fn(&Path) -> bool) -> Result<Self> {
+    /// Takes the partial folder of `target`, which must not exist or be `replaceable`. What an
+    /// earlier run left in it is still there.
+    pub(crate) fn claim(target: &Path, replaceable: fn(&Path) -> bool) -> Result<Self> {
         check_target(target, replaceable)?;
-        let parent = parent_of(target);
-        fs::create_dir_all(parent).map_err(at(parent))?;
-        let guard =
-            tempfile::Builder::new().prefix(".partial-").tempdir_in(parent).map_err(at(parent))?;
-        // A folder of its own inside: the temporary one is readable by its owner only.
-        let folder = guard.path().join("new");
-        fs::create_dir(&folder).map_err(at(&folder))?;
-        Ok(Self { guard, folder, target: target.into(), replaceable })
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let partial = parent_of(target).join(format!(".{name}.partial"));
+        fs::create_dir_all(&partial).map_err(at(&partial))?;
+        let lock = lock(&partial)?;
+        let old = partial.join(OLD);
+        if old.exists() && !target.exists() {
+            fs::rename(&old, target).map_err(at(&old))?;
+        }
+        let folder = partial.join(NEW);
+        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        Ok(Self { partial, folder, target: target.into(), replaceable, stays: false, _lock: lock })
     }
 
-    /// Where to write.
+    /// Where the files go.
     pub(crate) fn path(&self) -> &Path {
         &self.folder
     }
 
-    /// Gives the folder its name; what had it before goes with the temporary folder.
-    pub(crate) fn persist(self) -> Result<()> {
+    /// Where notes go that are not part of the folder.
+    pub(crate) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
+    /// Removes what an earlier run left.
+    pub(crate) fn empty(&mut self) -> Result<()> {
+        self.stays = false;
+        fs::remove_dir_all(&self.folder).map_err(at(&self.folder))?;
+        fs::create_dir(&self.folder).map_err(at(&self.folder))
+    }
+
+    /// From now on what is there is worth keeping.
+    pub(crate) fn stay(&mut self) {
+        self.stays = true;
+    }
+
+    /// Gives the folder its name; what had it before goes with the partial folder.
+    pub(crate) fn persist(mut self) -> Result<()> {
         check_target(&self.target, self.replaceable)?;
-        let old = self.guard.path().join("old");
+        let old = self.partial.join(OLD);
         let had_old = self.target.exists();
         if had_old {
             fs::rename(&self.target, &old).map_err(at(&self.target))?;
@@ -52,8 +82,29 @@ impl PendingFolder {
             }
             at(&self.target)(source)
         })?;
-        let path = self.guard.path().to_owned();
-        self.guard.close().map_err(at(&path))
+        // Dropping takes the partial folder away, with the old one and the notes.
+        self.stays = false;
+        Ok(())
+    }
+}
+
+impl Drop for PendingFolder {
+    fn drop(&mut self) {
+        // A kill between two renames has left the only copy of the old folder here.
+        let holds_old = self.partial.join(OLD).exists() && !self.target.exists();
+        if !self.stays && !holds_old {
+            let _ = fs::remove_dir_all(&self.partial);
+        }
+    }
+}
+
+fn lock(partial: &Path) -> Result<File> {
+    let path = partial.join(LOCK);
+    let file = File::create(&path).map_err(at(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path: partial.into() }),
+        Err(TryLockError::Error(source)) => Err(at(&path)(source)),
     }
 }
 

@@ -17,6 +17,8 @@
 //! `tokenize_anndata`, where scipy divides a sparse matrix by a row vector). Ties keep the order of
 //! the gene columns; the reference's order of ties depends on the CPU.
 
+use std::collections::HashMap;
+
 use gf_corpus::{GeneId, Medians};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -53,10 +55,45 @@ const TARGET_SUM: f64 = 10_000.0;
 pub struct RankEncoder {
     vocabulary: Vocabulary,
     former: FormerIds,
-    /// 1 / median by token; 0 for special tokens.
-    reciprocals: Vec<f64>,
+    /// By token; 0 for special tokens.
+    medians: Vec<f64>,
     max_len: usize,
     medians_hash: String,
+}
+
+/// In which order, and with how many bits, values are computed. The default is the reference's for
+/// sparse counts and totals of 64 bits, bit for bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// Divide by total and median, as the reference does for `.loom` files and dense matrices, and
+    /// not multiply by their reciprocals, as scipy does for sparse ones.
+    pub divides: bool,
+    /// The total is a 32-bit float.
+    pub single_total: bool,
+    /// The counts are 32-bit floats or such integers as numpy turns into these beside them: with a
+    /// total of 32 bits, values stay 32-bit floats until the median comes in.
+    pub single_counts: bool,
+}
+
+impl Arithmetic {
+    /// `x / n · 10,000` for every count of a cell.
+    fn cp10k(self, total: u64) -> impl Fn(u32) -> f64 {
+        let (single, wide) = (total as f32, total as f64);
+        let stored = if self.single_total { f64::from(single) } else { wide };
+        move |count| match self {
+            Self { single_total: true, single_counts: true, divides: true } => {
+                f64::from(count as f32 / single * TARGET_SUM as f32)
+            }
+            Self { single_total: true, single_counts: true, divides: false } => {
+                f64::from(count as f32 * (1.0 / single) * TARGET_SUM as f32)
+            }
+            Self { divides: true, .. } => f64::from(count) / stored * TARGET_SUM,
+            Self { single_total: true, .. } => {
+                f64::from(count) * f64::from(1.0 / single) * TARGET_SUM
+            }
+            Self { .. } => f64::from(count) * (1.0 / wide) * TARGET_SUM,
+        }
+    }
 }
 
 /// What each gene column of a count matrix is worth to an encoder.
@@ -66,6 +103,7 @@ pub struct GeneColumns(Vec<Option<RankedGene>>);
 #[derive(Clone, Copy, Debug)]
 struct RankedGene {
     token: TokenId,
+    median: f64,
     reciprocal_median: f64,
 }
 
@@ -123,9 +161,7 @@ impl RankEncoder {
         let by_token = medians_by_token(&vocabulary, &former, medians);
         check_medians(&vocabulary, &by_token)?;
         let medians_hash = hash_medians(&vocabulary, &by_token);
-        let reciprocals =
-            by_token.iter().map(|&median| if median > 0.0 { 1.0 / median } else { 0.0 }).collect();
-        Ok(Self { vocabulary, former, reciprocals, max_len, medians_hash })
+        Ok(Self { vocabulary, former, medians: by_token, max_len, medians_hash })
     }
 
     /// Prepares the gene columns of a matrix. Genes should not repeat: a repeated gene would give a
@@ -133,7 +169,8 @@ impl RankEncoder {
     pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
         let ranked = |gene| {
             let token = self.token(gene)?;
-            Some(RankedGene { token, reciprocal_median: self.reciprocals[token.index()] })
+            let median = self.medians[token.index()];
+            Some(RankedGene { token, median, reciprocal_median: 1.0 / median })
         };
         GeneColumns(genes.into_iter().map(ranked).collect())
     }
@@ -141,7 +178,17 @@ impl RankEncoder {
     /// Encodes one cell; nothing if it has no gene of the vocabulary. Explicit zeros, and columns
     /// without a token, are no tokens.
     pub fn encode(&self, columns: &GeneColumns, cell: CellCounts<'_>) -> Option<Encoding> {
-        let mut ranked = detected_values(columns, cell);
+        self.encode_with(columns, cell, Arithmetic::default())
+    }
+
+    /// Like [`encode`](Self::encode), with values computed in a certain way.
+    pub fn encode_with(
+        &self,
+        columns: &GeneColumns,
+        cell: CellCounts<'_>,
+        arithmetic: Arithmetic,
+    ) -> Option<Encoding> {
+        let mut ranked = detected_values(columns, cell, arithmetic);
         if ranked.is_empty() {
             return None;
         }
@@ -151,6 +198,26 @@ impl RankEncoder {
         let genes = ranked.iter().take(room).map(|&(_, token)| token);
         let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
         Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
+    }
+
+    /// The counts behind the tokens of a cell, in their order: CP10k, not divided by the median, 0 for
+    /// special tokens (`keep_counts` of the reference). `encoding` is what [`encode`](Self::encode)
+    /// gave for the same cell.
+    pub fn normalised(
+        &self,
+        columns: &GeneColumns,
+        cell: CellCounts<'_>,
+        encoding: &Encoding,
+        arithmetic: Arithmetic,
+    ) -> Vec<f64> {
+        let cp10k = arithmetic.cp10k(cell.total);
+        let counted = cell.genes.iter().zip(cell.counts).filter_map(|(&gene, &count)| {
+            let token = columns.0.get(gene as usize).copied()??.token;
+            Some((token, cp10k(count)))
+        });
+        let values: HashMap<TokenId, f64> = counted.collect();
+        let value = |token| values.get(token).copied().unwrap_or(0.0);
+        encoding.tokens.tokens().iter().map(value).collect()
     }
 
     /// The token of a gene: its own, or that of the one former id of it that the vocabulary has
@@ -183,14 +250,21 @@ impl RankEncoder {
 }
 
 /// The detected genes of a cell with their values, in the order of the columns.
-fn detected_values(columns: &GeneColumns, cell: CellCounts<'_>) -> Vec<(f64, TokenId)> {
-    let per_count = 1.0 / cell.total as f64;
+fn detected_values(
+    columns: &GeneColumns,
+    cell: CellCounts<'_>,
+    arithmetic: Arithmetic,
+) -> Vec<(f64, TokenId)> {
+    let cp10k = arithmetic.cp10k(cell.total);
     let counted = cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0);
     counted
         .filter_map(|(&gene, &count)| {
-            let RankedGene { token, reciprocal_median } =
+            let RankedGene { token, median, reciprocal_median } =
                 columns.0.get(gene as usize).copied()??;
-            let value = f64::from(count) * per_count * TARGET_SUM * reciprocal_median;
+            let value = match arithmetic.divides {
+                true => cp10k(count) / median,
+                false => cp10k(count) * reciprocal_median,
+            };
             Some((value, token))
         })
         .collect()

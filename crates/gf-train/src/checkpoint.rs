@@ -7,7 +7,7 @@ use std::{
 
 use burn::tensor::backend::Backend;
 use gf_model::{EncoderConfig, MaskedLm, checkpoint::save_masked_lm};
-use gf_tokenize::{VOCABULARY_FILE, Vocabulary};
+use gf_tokenize::{ModelTokens, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
 use crate::{Error, Evaluation};
@@ -51,6 +51,7 @@ pub fn save_checkpoint<B: Backend>(
     config: &EncoderConfig,
     model: &MaskedLm<B>,
     vocabulary: &Vocabulary,
+    tokens: Option<&ModelTokens>,
     state: &TrainerState,
 ) -> Result<PathBuf, Error> {
     let beside =
@@ -58,6 +59,9 @@ pub fn save_checkpoint<B: Backend>(
     let folder = beside.path().join("new");
     save_masked_lm(&folder, config, model)?;
     vocabulary.write_tsv(&folder.join(VOCABULARY_FILE))?;
+    if let Some(tokens) = tokens {
+        tokens.write(&folder)?;
+    }
     let path = folder.join(STATE_FILE);
     fs::write(&path, to_json(state)).map_err(Error::io(path))?;
     let target = run.join(MODEL_FOLDER);

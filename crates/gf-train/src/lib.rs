@@ -1,6 +1,6 @@
 //! **gf-train** teaches an encoder to guess hidden genes.
 //!
-//! The nouns, in the order a step meets them: a [`Split`] of the data set's rows;
+//! The nouns, in the order a step meets them: a [`Split`](gf_tokenize::Split) of the data set's rows;
 //! the order in which they are seen ([`length_grouped`]); a [`Masking`] that hides
 //! tokens of a cell; a [`MaskedBatch`] on the device; the cross entropy of what the
 //! model answers ([`predict`]); a [`Schedule`] of learning rates; an [`Optimizer`].
@@ -40,8 +40,6 @@
 //! This crate must never know what a perturbation is, nor which device it runs on.
 
 mod config;
-mod split;
-
 mod sampler;
 
 mod masking;
@@ -70,7 +68,6 @@ pub use optimizer::Optimizer;
 pub use pretrain::{PretrainSummary, Progress, pretrain};
 pub use sampler::length_grouped;
 pub use schedule::{Decay, Schedule};
-pub use split::{Split, split};
 pub use step::{
     Evaluation, StepPlan, StepReport, evaluate, loss_and_gradients, predict, train_step,
 };

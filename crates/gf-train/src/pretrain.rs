@@ -178,7 +178,7 @@ impl<B: AutodiffBackend> Run<B> {
         let seed = task.config.training().seed;
         B::seed(&self.device, stream(seed, Purpose::Dropout, 0, self.summary.steps).next_u64());
         self.summary.steps += 1;
-        let rows = task.mask(rows, Purpose::Mask, self.epoch);
+        let rows = task.mask(rows, Purpose::Mask, self.epoch)?;
         let n_predicted: usize = rows.iter().map(|row| row.labels.len()).sum();
         if n_predicted == 0 {
             return Ok(None);
@@ -232,7 +232,7 @@ impl<B: AutodiffBackend> Run<B> {
 
     /// Evaluates the held-out rows, masked the same way every time.
     fn evaluate(&mut self, task: &Task<'_>) -> Result<(), Error> {
-        let rows = task.mask(&task.split.held_out, Purpose::HeldOutMask, 0);
+        let rows = task.mask(&task.split.valid, Purpose::HeldOutMask, 0)?;
         let batches = task.micro_batches::<B::InnerBackend>(&rows, &self.device);
         let Some(evaluation) = evaluate(&self.model.valid(), batches) else { return Ok(()) };
         self.summary.evaluation = Some(evaluation);
@@ -252,7 +252,9 @@ impl<B: AutodiffBackend> Run<B> {
             vocabulary: task.vocabulary.content_hash().to_owned(),
         };
         let model = self.model.valid();
-        save_checkpoint(&self.folder, &task.encoder, &model, task.vocabulary, &state)?;
+        let tokens = task.tokens();
+        let (folder, vocabulary) = (&self.folder, task.vocabulary);
+        save_checkpoint(folder, &task.encoder, &model, vocabulary, tokens.as_ref(), &state)?;
         Ok(())
     }
 
@@ -273,7 +275,7 @@ impl PretrainSummary {
             log: folder.join(LOG_FILE),
             n_params,
             n_train_rows: task.split.train.len(),
-            n_held_out_rows: task.split.held_out.len(),
+            n_held_out_rows: task.split.valid.len(),
             steps: 0,
             steps_total: task.schedule.total_steps,
             n_tokens: 0,

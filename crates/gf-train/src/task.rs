@@ -2,13 +2,12 @@
 
 use burn::tensor::backend::Backend;
 use gf_model::EncoderConfig;
-use gf_tokenize::{Dataset, Vocabulary};
+use gf_tokenize::{Dataset, Fractions, ModelTokens, Split, Vocabulary};
 
 use crate::{
-    CheckedConfig, Error, MaskedBatch, MaskedRow, Masking, Schedule, Split,
+    CheckedConfig, Error, MaskedBatch, MaskedRow, Masking, Schedule,
     random::{Purpose, stream},
     sampler::epoch_batches,
-    split,
 };
 
 /// What is fixed before the first step.
@@ -18,6 +17,8 @@ pub(crate) struct Task<'a> {
     pub(crate) config: &'a CheckedConfig,
     pub(crate) encoder: EncoderConfig,
     masking: Masking,
+    /// Tokens of each row.
+    lengths: Vec<usize>,
     pub(crate) split: Split,
     pub(crate) schedule: Schedule,
 }
@@ -28,37 +29,49 @@ impl<'a> Task<'a> {
         let vocabulary =
             dataset.vocabulary().ok_or_else(|| Error::NoVocabulary { path: path() })?;
         let encoder = config.encoder(vocabulary);
+        let mut lengths = Vec::with_capacity(dataset.len());
         for row in 0..dataset.len() {
-            encoder.check_row(dataset.tokens(row)).map_err(|source| Error::Row {
-                path: path(),
-                row,
-                source,
-            })?;
+            let tokens = dataset.tokens(row)?;
+            let unfit = |source| Error::Row { path: path(), row, source };
+            encoder.check_row(&tokens).map_err(unfit)?;
+            lengths.push(tokens.len());
         }
         let training = config.training();
-        let split = split(dataset.len(), training.eval_fraction, training.seed);
+        let fractions = Fractions { valid: training.eval_fraction, test: 0.0 };
+        let mut rng = stream(training.seed, Purpose::Split, 0, 0);
+        let split = Split::by_row(dataset.len(), fractions, &mut rng)?;
         if split.train.is_empty() {
-            let held_out = split.held_out.len();
+            let held_out = split.valid.len();
             return Err(Error::NoRows { path: path(), rows: dataset.len(), held_out });
         }
         let schedule = config.schedule(split.train.len());
         let masking = masking(config, vocabulary);
-        Ok(Self { dataset, vocabulary, config, encoder, masking, split, schedule })
+        Ok(Self { dataset, vocabulary, config, encoder, masking, lengths, split, schedule })
+    }
+
+    /// What the data set says of its tokens.
+    pub(crate) fn tokens(&self) -> Option<ModelTokens> {
+        self.dataset.manifest().map(ModelTokens::of)
     }
 
     /// The rows of every step of an epoch.
     pub(crate) fn batches(&self, epoch: u64) -> Vec<Vec<usize>> {
         let training = self.config.training();
-        let length = |row| self.dataset.length(row);
+        let length = |row: usize| self.lengths[row];
         epoch_batches(&self.split.train, length, training.batch_size, training.seed, epoch)
     }
 
     /// Rows after masking, each from its own random stream.
-    pub(crate) fn mask(&self, rows: &[usize], purpose: Purpose, epoch: u64) -> Vec<MaskedRow> {
+    pub(crate) fn mask(
+        &self,
+        rows: &[usize],
+        purpose: Purpose,
+        epoch: u64,
+    ) -> Result<Vec<MaskedRow>, Error> {
         let seed = self.config.training().seed;
         let mask = |&row: &usize| {
             let mut rng = stream(seed, purpose, epoch, row as u64);
-            self.masking.mask(self.dataset.tokens(row), &mut rng)
+            Ok(self.masking.mask(&*self.dataset.tokens(row)?, &mut rng))
         };
         rows.iter().map(mask).collect()
     }

@@ -8,7 +8,7 @@ use gf_embed::{
     CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
 };
 use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
-use gf_tokenize::{Dataset, VOCABULARY_FILE, Vocabulary};
+use gf_tokenize::{Dataset, ModelTokens, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
 use crate::{device::DeviceChoice, failure::Failure, shell::Shell};
@@ -55,7 +55,7 @@ impl CellArgs {
     ///
     /// # Errors
     ///
-    /// Neither is readable, or the model was trained with another vocabulary.
+    /// Neither is readable, or the model was trained with another vocabulary or other medians.
     pub fn open(&self) -> Result<(Dataset, Vocabulary), Failure> {
         let dataset = Dataset::open(&self.data)?;
         let given = self.vocab.as_deref().map(Vocabulary::open).transpose()?;
@@ -71,6 +71,9 @@ impl CellArgs {
             }
         };
         self.check_model_vocabulary(&vocabulary)?;
+        if let Some(tokens) = ModelTokens::read(&self.model)? {
+            tokens.check(&dataset)?;
+        }
         Ok((dataset, vocabulary))
     }
 

@@ -33,6 +33,9 @@ pub struct TokenizeArgs {
     /// Columns of the cells' metadata to carry along.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     keep_columns: Vec<String>,
+    /// Keep the counts behind the tokens too, in CP10k (column counts).
+    #[arg(long)]
+    keep_counts: bool,
     /// For pretraining: leave out malignant cells and cell lines, as the paper did; the
     /// catalogue of the corpus says which they are.
     #[arg(long)]
@@ -50,6 +53,7 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
     let encoder = RankEncoder::new(vocabulary, &medians, args.max_len)?;
     let options = TokenizeOptions {
         columns: args.keep_columns.clone(),
+        counts: args.keep_counts,
         selection: if args.only_normal { Selection::PRETRAINING } else { Selection::ALL },
         ..TokenizeOptions::default()
     };
@@ -58,8 +62,15 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
         meter.update(p.done, p.total, "")
     });
     let report = match result {
-        Err(gf_tokenize::Error::Interrupted { .. }) => {
-            return Err(Failure::Interrupted(format!("{} was not written", args.output.display())));
+        Err(gf_tokenize::Error::Interrupted { done, total, rows, partial }) => {
+            let output = args.output.display();
+            let kept = match rows {
+                0 => "nothing was kept".to_owned(),
+                _ => format!("the same command goes on after {rows} rows in {}", partial.display()),
+            };
+            return Err(Failure::Interrupted(format!(
+                "after {done} of {total} cells; {output} was not written, {kept}"
+            )));
         }
         other => other?,
     };

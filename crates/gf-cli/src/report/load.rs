@@ -28,7 +28,7 @@ pub fn load(input: &ReportInput) -> Result<Facts, ReportError> {
     Ok(Facts {
         title: input.title.clone(),
         quality: input.corpus.as_deref().map(quality).transpose()?,
-        tokens: dataset.as_ref().map(tokens),
+        tokens: dataset.as_ref().map(tokens).transpose()?,
         training: training(input)?,
         map: match &input.embeddings {
             Some(path) => cell_map(path, dataset.as_ref(), input.colour_by.as_deref())?,
@@ -94,14 +94,14 @@ fn gene_rows(ledger: &Ledger) -> Vec<Count> {
     by_route.into_iter().chain(unmapped).filter(|count| count.count > 0).collect()
 }
 
-fn tokens(dataset: &Dataset) -> Tokens {
+fn tokens(dataset: &Dataset) -> Result<Tokens, ReportError> {
     let vocabulary = dataset.vocabulary();
     let framing = vocabulary.map_or(0, |v| v.special().n_framing());
-    let genes = |row| dataset.length(row).saturating_sub(framing) as u64;
-    Tokens {
-        genes_per_cell: (0..dataset.len()).map(genes).collect(),
+    let genes = |row| Ok(dataset.length(row)?.saturating_sub(framing) as u64);
+    Ok(Tokens {
+        genes_per_cell: (0..dataset.len()).map(genes).collect::<Result<_, ReportError>>()?,
         vocabulary: vocabulary.map(|v| v.len() as u64),
-    }
+    })
 }
 
 fn training(input: &ReportInput) -> Result<Option<Training>, ReportError> {
@@ -212,25 +212,23 @@ fn labels(
     let Some(dataset) = dataset else {
         return Ok(vec!["Cells".to_string(); ids.len()]);
     };
-    let rows: HashMap<String, usize> =
-        (0..dataset.len()).map(|row| (dataset.cell_id(row), row)).collect();
+    let named = (0..dataset.len()).map(|row| Ok((dataset.cell_id(row)?, row)));
+    let rows: HashMap<String, usize> = named.collect::<Result<_, ReportError>>()?;
     let values = column.map(|name| dataset.column(name)).transpose()?;
     let label = |row: usize| match &values {
-        Some(values) => values[row].clone().unwrap_or_else(|| "No value".to_string()),
-        None => first_marker(dataset, row).unwrap_or(NO_MARKER).to_string(),
+        Some(values) => Ok(values.get(row)?.text().unwrap_or_else(|| "No value".to_string())),
+        None => Ok(first_marker(dataset, row)?.unwrap_or(NO_MARKER).to_string()),
     };
-    Ok(ids
-        .iter()
-        .map(|id| rows.get(id).map_or_else(|| OTHER.to_string(), |row| label(*row)))
-        .collect())
+    let of = |id| rows.get(id).map_or_else(|| Ok(OTHER.to_string()), |row| label(*row));
+    ids.iter().map(of).collect()
 }
 
-fn first_marker(dataset: &Dataset, row: usize) -> Option<&'static str> {
-    let vocabulary = dataset.vocabulary()?;
-    dataset.tokens(row).iter().find_map(|token| {
+fn first_marker(dataset: &Dataset, row: usize) -> Result<Option<&'static str>, ReportError> {
+    let Some(vocabulary) = dataset.vocabulary() else { return Ok(None) };
+    Ok(dataset.tokens(row)?.iter().find_map(|token| {
         let gene = vocabulary.gene(TokenId(u32::try_from(*token).ok()?))?;
         markers::cell_type(&gene.to_string())
-    })
+    }))
 }
 
 /// The labels with most cells, and [`OTHER`] last for the rest.

@@ -29,7 +29,7 @@ fn cls_embeddings_of_both_layers() {
     let reader = CellReader::new(&config, &dataset, &vocabulary).unwrap();
     // The reference sorts by length, longest first, keeping the order of equal lengths.
     let mut rows: Vec<usize> = (0..dataset.len()).collect();
-    rows.sort_by_key(|&row| Reverse(dataset.length(row)));
+    rows.sort_by_key(|&row| Reverse(dataset.length(row).unwrap()));
 
     for (layer, file) in
         [(EmbedLayer::SecondToLast, "cls_layer-1.csv"), (EmbedLayer::Last, "cls_layer0.csv")]

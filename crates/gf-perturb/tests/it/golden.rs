@@ -85,7 +85,7 @@ fn expected_cells(path: &Path) -> Vec<(Vec<TokenId>, Vec<f64>)> {
 /// The row of the data set with these genes.
 fn row_of(genes: &[TokenId], dataset: &Dataset) -> usize {
     let has_them = |row: &usize| {
-        let tokens = dataset.tokens(*row);
+        let tokens = dataset.tokens(*row).unwrap();
         tokens[1..tokens.len() - 1].iter().map(|&t| TokenId(t as u32)).eq(genes.iter().copied())
     };
     (0..dataset.len()).find(has_them).unwrap()

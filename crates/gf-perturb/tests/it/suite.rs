@@ -8,7 +8,10 @@ use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
     CellChoice, Error, PerturbOptions, choose_cells, count_passes, perturbation::delete, run,
 };
-use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
+use gf_tokenize::{
+    Dataset, DatasetWriter, MetadataKind, MetadataValue, TokenId, TokenSequence, Vocabulary,
+    WriterOptions,
+};
 
 /// Batched and single passes sum in another order; cosines of f32 vectors.
 const ROUNDING: f64 = 2e-5;
@@ -31,12 +34,15 @@ pub fn suite<B: Backend>(device: &B::Device) {
 }
 
 fn dataset(folder: &std::path::Path, vocabulary: &Vocabulary) -> Dataset {
-    let options = WriterOptions { columns: vec!["kind".into()], ..WriterOptions::default() };
+    let options = WriterOptions {
+        columns: vec![("kind".to_owned(), MetadataKind::Text)],
+        ..WriterOptions::default()
+    };
     let mut writer = DatasetWriter::create(folder, options).unwrap();
     for (i, cell) in CELLS.iter().enumerate() {
         let tokens = TokenSequence::new(cell.iter().map(|&t| TokenId(t)).collect()).unwrap();
         let kind = if i == 1 { "B" } else { "T" };
-        writer.push(&format!("cell-{i}"), &tokens, &[Some(kind)]).unwrap();
+        writer.push(&format!("cell-{i}"), &tokens, &[MetadataValue::Text(kind)]).unwrap();
     }
     writer.finish(vocabulary, "no medians", 32).unwrap();
     Dataset::open(folder).unwrap()
@@ -79,7 +85,7 @@ fn batches_change_nothing<B: Backend>(
         assert_eq!(cell.genes.len(), tokens.len() - 2);
         for (i, found) in cell.cosines.iter().enumerate() {
             assert_eq!(cell.genes[i].0 as i32, tokens[i + 1]);
-            let expected = cosine(&state(&delete(tokens, i + 1)), &state(tokens));
+            let expected = cosine(&state(&delete(&tokens, i + 1)), &state(&tokens));
             let difference = (found - expected).abs();
             assert!(difference <= ROUNDING, "cell {row}, gene {i}: {found}, expected {expected}");
         }

@@ -4,13 +4,15 @@
 //! their message and are long enough and aligned, its offsets ascend within the values, its texts
 //! are UTF-8 and its dictionary keys point into the dictionary. All later access relies on that.
 
-use std::vec;
+use std::{sync::Arc, vec};
 
 use bytemuck::{AnyBitPattern, cast_slice, pod_read_unaligned};
+use gf_corpus::MetadataValue;
 
 use super::{
     layout::{IntWidth, Layout},
     stream::{PartLists, Span},
+    tokens::TokenLists,
 };
 use crate::error::ArrowFault;
 
@@ -32,31 +34,18 @@ enum Values {
     Float64(Span),
     Text(Offsets, Span),
     List(Offsets, Box<Column>),
-    Dictionary(Box<Column>, Box<Column>),
+    Dictionary(Box<Column>, Arc<Column>),
     /// Not looked at.
     Other,
 }
 
-/// Where each row's values start and end, as numbers of 32 or 64 bits.
+/// Where each row's values start and end.
 #[derive(Clone, Debug)]
-struct Offsets {
-    span: Span,
-    large: bool,
-}
-
-/// Token lists of a batch.
-#[derive(Debug)]
-pub(super) struct TokenLists {
-    offsets: Offsets,
-    tokens: Tokens,
-}
-
-#[derive(Debug)]
-enum Tokens {
-    /// int32 values in the file.
-    Mapped(Span),
-    /// int64 values, narrowed.
-    Copied(Vec<i32>),
+pub(super) enum Offsets {
+    /// As numbers of 32 or 64 bits in the file.
+    Stored { span: Span, large: bool },
+    /// Every row has so many.
+    Fixed(usize),
 }
 
 /// What is left of a batch's arrays and buffers while a column is read.
@@ -75,7 +64,7 @@ impl Column {
         mut parts: Parts<'_>,
         layout: &Layout,
         n_rows: usize,
-        dictionary: &dyn Fn(i64) -> Result<Self, ArrowFault>,
+        dictionary: &dyn Fn(i64) -> Result<Arc<Self>, ArrowFault>,
     ) -> Result<Self, ArrowFault> {
         let column = parts.column(layout, dictionary)?;
         match column.n_rows == n_rows {
@@ -84,27 +73,28 @@ impl Column {
         }
     }
 
-    /// A value as text; nothing where it is missing.
-    ///
-    /// Numbers are written as Rust writes them, booleans as `true` and `false`; lists and types we
-    /// do not know have no text.
-    pub(super) fn text(&self, bytes: &[u8], row: usize) -> Option<String> {
+    /// A value. Lists and types we do not know have none.
+    pub(super) fn value<'a>(&self, bytes: &'a [u8], row: usize) -> MetadataValue<'a> {
         if !self.is_present(bytes, row) {
-            return None;
+            return MetadataValue::Missing;
         }
         match &self.values {
-            Values::Bool(span) => Some(bit(bytes, span, row).to_string()),
-            Values::Int(width, span) => Some(integer(bytes, *width, span, row).to_string()),
-            Values::Float32(span) => Some(number::<f32>(bytes, span, row).to_string()),
-            Values::Float64(span) => Some(number::<f64>(bytes, span, row).to_string()),
+            Values::Bool(span) => MetadataValue::Boolean(bit(bytes, span, row)),
+            Values::Int(width, span) => {
+                MetadataValue::Integer(integer(bytes, *width, span, row) as i64)
+            }
+            Values::Float32(span) => float(number::<f32>(bytes, span, row).into()),
+            Values::Float64(span) => float(number(bytes, span, row)),
             Values::Text(offsets, span) => {
                 let (start, end) = offsets.get(bytes, row);
-                Some(String::from_utf8_lossy(&bytes[span.clone()][start..end]).into_owned())
+                let text = std::str::from_utf8(&bytes[span.clone()][start..end]);
+                text.map_or(MetadataValue::Missing, MetadataValue::Text)
             }
-            Values::Dictionary(keys, values) => {
-                values.text(bytes, usize::try_from(keys.integer(bytes, row)?).ok()?)
-            }
-            Values::Null | Values::List(..) | Values::Other => None,
+            Values::Dictionary(keys, values) => match keys.integer(bytes, row) {
+                Some(key) => values.value(bytes, key as usize),
+                None => MetadataValue::Missing,
+            },
+            Values::Null | Values::List(..) | Values::Other => MetadataValue::Missing,
         }
     }
 
@@ -121,34 +111,20 @@ impl Column {
     /// Takes a column of token lists.
     pub(super) fn into_tokens(
         self,
-        bytes: &[u8],
         layout: &Layout,
         name: &str,
         first_row: usize,
     ) -> Result<TokenLists, ArrowFault> {
-        let not_tokens = || ArrowFault::ColumnType {
-            column: name.to_owned(),
-            found: layout.to_string(),
-            expected: "a list or large_list of int32 or int64",
-        };
         let Values::List(offsets, items) = self.values else {
-            return Err(not_tokens());
+            return Err(not_tokens(name, layout));
         };
         if self.validity.is_some() || items.validity.is_some() {
             return Err(ArrowFault::Nulls { column: name.to_owned(), row: first_row });
         }
-        let tokens = match items.values {
-            Values::Int(IntWidth { bytes: 4, signed: true }, span) => Tokens::Mapped(span),
-            Values::Int(IntWidth { bytes: 8, signed: true }, span) => Tokens::Copied(narrowed(
-                cast_slice(&bytes[span]),
-                &offsets,
-                bytes,
-                first_row,
-                self.n_rows,
-            )?),
-            _ => return Err(not_tokens()),
+        let Values::Int(width, span) = items.values else {
+            return Err(not_tokens(name, layout));
         };
-        Ok(TokenLists { offsets, tokens })
+        Ok(TokenLists { n_rows: self.n_rows, offsets, width, span })
     }
 
     fn is_present(&self, bytes: &[u8], row: usize) -> bool {
@@ -156,33 +132,26 @@ impl Column {
     }
 }
 
-impl TokenLists {
-    /// The tokens of a row of the batch.
-    pub(super) fn row<'a>(&'a self, bytes: &'a [u8], row: usize) -> &'a [i32] {
-        let (start, end) = self.offsets.get(bytes, row);
-        match &self.tokens {
-            Tokens::Mapped(span) => &cast_slice(&bytes[span.clone()])[start..end],
-            Tokens::Copied(tokens) => &tokens[start..end],
-        }
-    }
-}
-
 impl Offsets {
     /// Start and end of a row's values. Negative numbers were refused when the column was read.
-    fn get(&self, bytes: &[u8], row: usize) -> (usize, usize) {
+    pub(super) fn get(&self, bytes: &[u8], row: usize) -> (usize, usize) {
         let (start, end) = self.raw(bytes, row);
         (start as usize, end as usize)
     }
 
     fn raw(&self, bytes: &[u8], row: usize) -> (i64, i64) {
-        match self.large {
-            true => {
-                let offsets: &[i64] = cast_slice(&bytes[self.span.clone()]);
+        match self {
+            Self::Stored { span, large: true } => {
+                let offsets: &[i64] = cast_slice(&bytes[span.clone()]);
                 (offsets[row], offsets[row + 1])
             }
-            false => {
-                let offsets: &[i32] = cast_slice(&bytes[self.span.clone()]);
+            Self::Stored { span, large: false } => {
+                let offsets: &[i32] = cast_slice(&bytes[span.clone()]);
                 (offsets[row].into(), offsets[row + 1].into())
+            }
+            Self::Fixed(n) => {
+                let number = |row: usize| i64::try_from(row.saturating_mul(*n)).unwrap_or(i64::MAX);
+                (number(row), number(row + 1))
             }
         }
     }
@@ -209,7 +178,7 @@ impl<'a> Parts<'a> {
     fn column(
         &mut self,
         layout: &Layout,
-        dictionary: &dyn Fn(i64) -> Result<Column, ArrowFault>,
+        dictionary: &dyn Fn(i64) -> Result<Arc<Column>, ArrowFault>,
     ) -> Result<Column, ArrowFault> {
         let (n_rows, n_nulls) = self.node()?;
         if *layout == Layout::Null {
@@ -218,12 +187,18 @@ impl<'a> Parts<'a> {
         let validity = self.validity(n_rows, n_nulls)?;
         let values = match layout {
             Layout::Bool => Values::Bool(self.buffer(n_rows.div_ceil(8), 1)?),
-            Layout::Int(width) => Values::Int(*width, self.numbers(n_rows, width.bytes)?),
+            Layout::Int(width) => self.integers(n_rows, *width, validity.as_ref())?,
             Layout::Float32 => Values::Float32(self.numbers(n_rows, 4)?),
             Layout::Float64 => Values::Float64(self.numbers(n_rows, 8)?),
             Layout::Text { large } => self.texts(n_rows, *large)?,
             Layout::List { large, item } => {
                 let offsets = self.offsets(n_rows, *large)?;
+                let items = self.column(item, dictionary)?;
+                self.check_offsets(&offsets, n_rows, items.n_rows)?;
+                Values::List(offsets, Box::new(items))
+            }
+            Layout::FixedList { length, item } => {
+                let offsets = Offsets::Fixed(*length);
                 let items = self.column(item, dictionary)?;
                 self.check_offsets(&offsets, n_rows, items.n_rows)?;
                 Values::List(offsets, Box::new(items))
@@ -236,11 +211,32 @@ impl<'a> Parts<'a> {
                 };
                 let values = dictionary(*id)?;
                 self.check_keys(&keys, values.n_rows)?;
-                Values::Dictionary(Box::new(keys), Box::new(values))
+                Values::Dictionary(Box::new(keys), values)
             }
             Layout::Null | Layout::Other { .. } => Values::Other,
         };
         Ok(Column { n_rows, validity, values })
+    }
+
+    /// Whole numbers, which as metadata have to fit 64 bits with a sign.
+    fn integers(
+        &mut self,
+        n_rows: usize,
+        width: IntWidth,
+        validity: Option<&Span>,
+    ) -> Result<Values, ArrowFault> {
+        let span = self.numbers(n_rows, width.bytes)?;
+        if width == (IntWidth { bytes: 8, signed: false }) {
+            let numbers: &[u64] = cast_slice(&self.bytes[span.clone()]);
+            let present = |row| validity.is_none_or(|bits| bit(self.bytes, bits, row));
+            let wide = |row: &usize| i64::try_from(numbers[*row]).is_err() && present(*row);
+            if let Some(row) = (0..n_rows).find(wide) {
+                let column = self.name.into();
+                let found = numbers[row];
+                return Err(ArrowFault::WideInteger { column, row: self.first_row + row, found });
+            }
+        }
+        Ok(Values::Int(width, span))
     }
 
     fn texts(&mut self, n_rows: usize, large: bool) -> Result<Values, ArrowFault> {
@@ -283,7 +279,7 @@ impl<'a> Parts<'a> {
         let width = if large { 8 } else { 4 };
         // An array without rows may leave its single offset out.
         let n_offsets = if n_rows == 0 { 0 } else { n_rows.saturating_add(1) };
-        Ok(Offsets { span: self.numbers(n_offsets, width)?, large })
+        Ok(Offsets::Stored { span: self.numbers(n_offsets, width)?, large })
     }
 
     /// The next buffer, of at least `expected` bytes; cut to them unless `expected` is 0.
@@ -357,6 +353,11 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// What is never NaN.
+fn float(number: f64) -> MetadataValue<'static> {
+    if number.is_nan() { MetadataValue::Missing } else { MetadataValue::Float(number) }
+}
+
 fn bit(bytes: &[u8], span: &Span, row: usize) -> bool {
     bytes[span.clone()][row / 8] >> (row % 8) & 1 == 1
 }
@@ -366,7 +367,7 @@ fn number<T: AnyBitPattern>(bytes: &[u8], span: &Span, row: usize) -> T {
     pod_read_unaligned(&bytes[span.clone()][row * width..][..width])
 }
 
-fn integer(bytes: &[u8], width: IntWidth, span: &Span, row: usize) -> i128 {
+pub(super) fn integer(bytes: &[u8], width: IntWidth, span: &Span, row: usize) -> i128 {
     match (width.bytes, width.signed) {
         (1, true) => number::<i8>(bytes, span, row).into(),
         (1, false) => number::<u8>(bytes, span, row).into(),
@@ -379,18 +380,10 @@ fn integer(bytes: &[u8], width: IntWidth, span: &Span, row: usize) -> i128 {
     }
 }
 
-fn narrowed(
-    wide: &[i64],
-    offsets: &Offsets,
-    bytes: &[u8],
-    first_row: usize,
-    n_rows: usize,
-) -> Result<Vec<i32>, ArrowFault> {
-    let narrow = |(at, &token): (usize, &i64)| {
-        i32::try_from(token).map_err(|_| {
-            let row = (0..n_rows).find(|&row| offsets.get(bytes, row).1 > at).unwrap_or(n_rows);
-            ArrowFault::WideToken { row: first_row + row, found: token }
-        })
-    };
-    wide.iter().enumerate().map(narrow).collect()
+pub(super) fn not_tokens(name: &str, layout: &Layout) -> ArrowFault {
+    ArrowFault::ColumnType {
+        column: name.to_owned(),
+        found: layout.to_string(),
+        expected: "lists of whole numbers",
+    }
 }

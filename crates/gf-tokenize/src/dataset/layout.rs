@@ -3,12 +3,13 @@
 use std::fmt;
 
 use arrow_format::ipc::{self, FieldRef, IntRef, TypeRef, planus};
+use gf_corpus::MetadataKind;
 
 /// Types nested deeper than any data set's: a corrupt header is not followed further.
 const MAX_DEPTH: usize = 16;
 
-/// The physical layout of a column. Types that cannot be shown as text are only counted, so that
-/// they can be stepped over.
+/// The physical layout of a column. Types that are not read are only counted, so that they can
+/// be stepped over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
     Null,
@@ -18,6 +19,7 @@ pub(super) enum Layout {
     Float64,
     Text { large: bool },
     List { large: bool, item: Box<Layout> },
+    FixedList { length: usize, item: Box<Layout> },
     Dictionary { id: i64, keys: IntWidth, values: Box<Layout> },
     Other { name: &'static str, size: Size },
 }
@@ -91,7 +93,11 @@ impl Layout {
             TypeRef::Interval(_) => Self::other("interval", 2),
             TypeRef::Duration(_) => Self::other("duration", 2),
             TypeRef::Struct(_) => Self::parent("struct", 1, field, depth)?,
-            TypeRef::FixedSizeList(_) => Self::parent("fixed_size_list", 1, field, depth)?,
+            TypeRef::FixedSizeList(list) => {
+                let length = usize::try_from(list.list_size()?);
+                let length = length.map_err(|_| LayoutError::Unsupported("a negative length"))?;
+                Self::FixedList { length, item: Self::item(field, depth)? }
+            }
             TypeRef::Map(_) => Self::parent("map", 2, field, depth)?,
             TypeRef::Union(_) => return Err(LayoutError::Unsupported("a union column")),
         })
@@ -102,9 +108,12 @@ impl Layout {
     }
 
     fn list(field: FieldRef<'_>, large: bool, depth: usize) -> Result<Self, LayoutError> {
-        let item = children(field, depth)?.pop();
-        let item = item.ok_or(LayoutError::Unsupported("a list without a type of its items"))?;
-        Ok(Self::List { large, item: Box::new(item) })
+        Ok(Self::List { large, item: Self::item(field, depth)? })
+    }
+
+    fn item(field: FieldRef<'_>, depth: usize) -> Result<Box<Self>, LayoutError> {
+        let item = children(field, depth)?.pop().map(Box::new);
+        item.ok_or(LayoutError::Unsupported("a list without a type of its items"))
     }
 
     fn parent(
@@ -128,16 +137,30 @@ impl Layout {
             }
             Self::Text { .. } => leaf(3),
             Self::List { item, .. } => leaf(2) + item.size(),
+            Self::FixedList { item, .. } => leaf(1) + item.size(),
             Self::Other { size, .. } => *size,
         }
     }
 
-    /// Whether every value has a text.
-    pub(super) fn is_textual(&self) -> bool {
+    /// What the values are as metadata; nothing for lists and types that are not read.
+    pub(super) fn kind(&self) -> Option<MetadataKind> {
         match self {
-            Self::List { .. } | Self::Other { .. } => false,
-            Self::Dictionary { values, .. } => values.is_textual(),
-            _ => true,
+            Self::Bool => Some(MetadataKind::Boolean),
+            Self::Int(_) => Some(MetadataKind::Integer),
+            Self::Float32 | Self::Float64 => Some(MetadataKind::Float),
+            Self::Null | Self::Text { .. } => Some(MetadataKind::Text),
+            Self::Dictionary { values, .. } => values.kind(),
+            Self::List { .. } | Self::FixedList { .. } | Self::Other { .. } => None,
+        }
+    }
+
+    /// Whether these are lists of whole numbers, of any width.
+    pub(super) fn is_tokens(&self) -> bool {
+        match self {
+            Self::List { item, .. } | Self::FixedList { item, .. } => {
+                matches!(**item, Self::Int(_))
+            }
+            _ => false,
         }
     }
 }
@@ -161,6 +184,7 @@ impl fmt::Display for Layout {
             Self::Float64 => f.write_str("float64"),
             Self::Text { large: l } => write!(f, "{}string", large(l)),
             Self::List { large: l, item } => write!(f, "{}list<{item}>", large(l)),
+            Self::FixedList { length, item } => write!(f, "fixed_size_list<{item}>[{length}]"),
             Self::Dictionary { keys, values, .. } => write!(f, "dictionary<{keys}, {values}>"),
             Self::Other { name, .. } => f.write_str(name),
         }

@@ -4,6 +4,7 @@ use std::{fs, io::Write, path::Path};
 
 use serde::{Deserialize, Serialize};
 
+use super::reader::Dataset;
 use crate::{
     error::{Error, Result},
     output::{at, write_beside},
@@ -48,6 +49,66 @@ impl Manifest {
             0..=Self::FORMAT_VERSION => Ok(Some(manifest)),
             found => Err(Error::FormatVersion { path, found, expected: Self::FORMAT_VERSION }),
         }
+    }
+}
+
+/// `tokens.json` in a model folder: what the tokens mean that the model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelTokens {
+    /// [`Vocabulary::content_hash`](crate::Vocabulary::content_hash) of the vocabulary.
+    pub vocabulary: String,
+    /// [`RankEncoder::medians_hash`](crate::RankEncoder::medians_hash) of the medians.
+    pub medians: String,
+    /// Longest sequence in tokens.
+    pub max_len: usize,
+}
+
+impl ModelTokens {
+    /// Name of the file.
+    pub const FILE: &str = "tokens.json";
+
+    /// Those of a data set that a model is trained on.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            vocabulary: manifest.vocabulary_hash.clone(),
+            medians: manifest.medians_hash.clone(),
+            max_len: manifest.max_len,
+        }
+    }
+
+    /// Those of a model folder; nothing if it does not say, as the official ones.
+    ///
+    /// # Errors
+    /// The file is there but cannot be read.
+    pub fn read(model: &Path) -> Result<Option<Self>> {
+        read_json(&model.join(Self::FILE))
+    }
+
+    /// Writes the file into a model folder.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, model: &Path) -> Result<()> {
+        write_json(&model.join(Self::FILE), self)
+    }
+
+    /// Checks that a data set was ranked by the same medians over the same vocabulary, if it says by
+    /// which.
+    ///
+    /// # Errors
+    /// It was not.
+    pub fn check(&self, dataset: &Dataset) -> Result<()> {
+        let Some(manifest) = dataset.manifest() else { return Ok(()) };
+        let path = || dataset.path().to_owned();
+        if manifest.vocabulary_hash != self.vocabulary {
+            let (found, expected) = (manifest.vocabulary_hash.clone(), self.vocabulary.clone());
+            return Err(Error::VocabularyHash { path: path(), found, expected });
+        }
+        if manifest.medians_hash != self.medians {
+            let (found, expected) = (manifest.medians_hash.clone(), self.medians.clone());
+            return Err(Error::MediansHash { path: path(), found, expected });
+        }
+        Ok(())
     }
 }
 

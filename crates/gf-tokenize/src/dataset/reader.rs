@@ -1,23 +1,27 @@
 //! Opens a data set folder without reading its tokens: they stay in the memory-mapped files.
 
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     fs::File,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
+use gf_corpus::MetadataKind;
 use memmap2::Mmap;
-use rayon::prelude::*;
 use serde_json::Value;
 
 use super::{
-    column::{Column, TokenLists},
+    column::{Column, not_tokens},
     manifest::{Manifest, read_json},
+    metadata::DatasetColumn,
     schema::{
         CELL_ID, DICT_FILE, INFO_FILE, INPUT_IDS, LENGTH, STATE_FILE, SavedState, VOCABULARY_FILE,
         class_names,
     },
-    stream::{self, Stream},
+    stream::{Field, Stream},
+    tokens::TokenLists,
 };
 use crate::{
     error::{ArrowFault, Error, Result},
@@ -27,8 +31,10 @@ use crate::{
 
 /// A data set of tokens on disk: ours, or one that Python wrote.
 ///
-/// Token lists may be `list` or `large_list` of int32, which are handed out as they lie in the file,
-/// or of int64, which are narrowed and held in memory. The files must not change while it is open.
+/// Token lists may be of fixed or any length and of whole numbers of any width: int32 is handed out
+/// as it lies in the file, others are converted when they are asked for. Opening reads the headers of
+/// the batches, not the rows; a batch is checked when it is first read, so that a corrupt one is an
+/// error then. The files must not change while it is open.
 #[derive(Debug)]
 pub struct Dataset {
     folder: PathBuf,
@@ -48,23 +54,26 @@ struct Shard {
     stream: Stream,
 }
 
+/// Some rows of a shard, and what of them has been read and found sound.
 #[derive(Debug)]
 struct Batch {
     shard: usize,
+    /// Its number in the shard.
+    in_shard: usize,
     /// Rows of the data set before it.
     first_row: usize,
-    tokens: TokenLists,
-    cell_ids: Option<Column>,
+    lists: OnceLock<TokenLists>,
+    ids: OnceLock<()>,
+    cell_ids: OnceLock<Column>,
 }
 
 impl Dataset {
-    /// Opens a folder: maps the files that its `state.json` lists and checks everything that later
-    /// access relies on, so that a corrupt file is an error here and nowhere else.
+    /// Opens a folder: maps the files that its `state.json` lists and finds their batches.
     ///
     /// # Errors
-    /// The folder is no data set, or a dictionary of several; a file is missing, truncated or
-    /// corrupt; `input_ids` is missing or no list of integers; `length` disagrees with the tokens;
-    /// `vocabulary.tsv` is not the vocabulary the manifest names.
+    /// The folder is no data set, or a dictionary of several; a file is missing, truncated or no
+    /// Arrow stream; `input_ids` is missing or no list of whole numbers; `vocabulary.tsv` is not the
+    /// vocabulary the manifest names.
     pub fn open(folder: &Path) -> Result<Self> {
         let shards =
             shard_paths(folder)?.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
@@ -72,7 +81,7 @@ impl Dataset {
         let mut batches = Vec::new();
         let mut n_rows = 0;
         for (idx, shard) in shards.iter().enumerate() {
-            batches.extend(shard.batches(idx, n_rows)?);
+            batches.extend(shard.batches(idx, n_rows));
             n_rows += shard.n_rows();
         }
         let info = read_json(&folder.join(INFO_FILE))?.unwrap_or_default();
@@ -105,32 +114,43 @@ impl Dataset {
         self.n_rows == 0
     }
 
-    /// The tokens of a cell, special ones included.
+    /// The tokens of a cell, special ones included, each from 0 to 2³¹ − 1.
     ///
-    /// # Panics
-    /// If `row` is not below [`Dataset::len`], as slices do.
-    pub fn tokens(&self, row: usize) -> &[i32] {
-        let (batch, row) = self.batch(row);
-        batch.tokens.row(&self.shards[batch.shard].bytes, row)
+    /// # Errors
+    /// There is no such row; its batch is corrupt.
+    pub fn tokens(&self, row: usize) -> Result<Cow<'_, [i32]>> {
+        let (batch, in_batch) = self.batch(row)?;
+        let (shard, lists) = (&self.shards[batch.shard], self.lists(batch)?);
+        checked(&batch.ids, || {
+            let first_row = shard.stream.batches[batch.in_shard].first_row;
+            lists.check_ids(&shard.bytes, first_row).map_err(arrow_error(&shard.path))
+        })?;
+        Ok(lists.row(&shard.bytes, in_batch))
     }
 
-    /// Number of tokens of a cell.
+    /// Number of tokens of a cell. This does not read the tokens.
     ///
-    /// # Panics
-    /// If `row` is not below [`Dataset::len`], as slices do.
-    pub fn length(&self, row: usize) -> usize {
-        self.tokens(row).len()
+    /// # Errors
+    /// There is no such row; its batch is corrupt.
+    pub fn length(&self, row: usize) -> Result<usize> {
+        let (batch, in_batch) = self.batch(row)?;
+        Ok(self.lists(batch)?.len(&self.shards[batch.shard].bytes, in_batch))
     }
 
     /// The id of a cell: its value in column `cell_id`, or `row 17` where there is none.
     ///
-    /// # Panics
-    /// If `row` is not below [`Dataset::len`], as slices do.
-    pub fn cell_id(&self, row: usize) -> String {
-        let (batch, in_batch) = self.batch(row);
-        let bytes = &self.shards[batch.shard].bytes;
-        let id = batch.cell_ids.as_ref().and_then(|column| column.text(bytes, in_batch));
-        id.unwrap_or_else(|| format!("row {row}"))
+    /// # Errors
+    /// There is no such row; its batch is corrupt.
+    pub fn cell_id(&self, row: usize) -> Result<String> {
+        let (batch, in_batch) = self.batch(row)?;
+        let shard = &self.shards[batch.shard];
+        let id = match shard.stream.field(CELL_ID) {
+            Some(field) => checked(&batch.cell_ids, || shard.column(batch, field))?
+                .value(&shard.bytes, in_batch)
+                .text(),
+            None => None,
+        };
+        Ok(id.unwrap_or_else(|| format!("row {row}")))
     }
 
     /// Names of all columns, in order.
@@ -138,27 +158,38 @@ impl Dataset {
         &self.columns
     }
 
-    /// A column as texts, `None` where a value is missing.
-    ///
-    /// Texts and dictionaries of texts as they are; a `ClassLabel` by name (a number beyond its
-    /// names as that number); other numbers in decimal; booleans as `true` and `false`.
+    /// Columns that cannot be read, with their Arrow types: lists and what else has no value of
+    /// metadata. `input_ids` is none of them.
+    pub fn unread_columns(&self) -> Vec<(&str, String)> {
+        let fields = self.shards.first().map_or(&[][..], |shard| &shard.stream.fields);
+        let unread =
+            fields.iter().filter(|field| field.name != INPUT_IDS && field.layout.kind().is_none());
+        unread.map(|field| (field.name.as_str(), field.layout.to_string())).collect()
+    }
+
+    /// A column of metadata. No value is read yet.
     ///
     /// # Errors
-    /// There is no such column; it holds lists or another type without a text; it is corrupt.
-    pub fn column(&self, name: &str) -> Result<Vec<Option<String>>> {
-        let names = class_names(&self.info, name).unwrap_or_default();
-        let mut texts = Vec::with_capacity(self.n_rows);
+    /// There is no such column; it holds lists or another type that is not read.
+    pub fn column(&self, name: &str) -> Result<DatasetColumn<'_>> {
+        let (path, column) = (self.folder.clone(), name.to_owned());
+        if !self.columns.iter().any(|column| column == name) {
+            return Err(Error::NoSuchColumn { path, column, available: self.columns.clone() });
+        }
+        let class_names = class_names(&self.info, name);
+        let mut kind = class_names.as_ref().map(|_| MetadataKind::Text);
         for shard in &self.shards {
-            shard.texts(name, &names, &mut texts)?;
-        }
-        match self.columns.iter().any(|column| column == name) {
-            true => Ok(texts),
-            false => Err(Error::NoSuchColumn {
-                path: self.folder.clone(),
+            let Some(field) = shard.stream.field(name) else { continue };
+            let found = || field.layout.to_string();
+            let own = field.layout.kind().ok_or_else(|| Error::UnreadColumn {
+                path: shard.path.clone(),
                 column: name.into(),
-                available: self.columns.clone(),
-            }),
+                found: found(),
+            })?;
+            kind = Some(kind.map_or(own, |kind| kind.common(own)));
         }
+        let kind = kind.unwrap_or(MetadataKind::Text);
+        Ok(DatasetColumn::new(self, column, kind, class_names.unwrap_or_default()))
     }
 
     /// The vocabulary beside the data, if the folder has one. Folders made by Python have none.
@@ -175,10 +206,7 @@ impl Dataset {
     /// call it before handing them to a model, which takes them on trust.
     ///
     /// # Errors
-    /// The first token outside, with its row and position.
-    ///
-    /// # Panics
-    /// If a row is not below [`Dataset::len`], as slices do.
+    /// The first token outside, with its row and position; a row cannot be read.
     pub fn check_tokens(
         &self,
         rows: impl IntoIterator<Item = usize>,
@@ -186,7 +214,7 @@ impl Dataset {
     ) -> Result<()> {
         let outside = |token: &i32| usize::try_from(*token).map_or(true, |token| token >= n_tokens);
         for row in rows {
-            let tokens = self.tokens(row);
+            let tokens = self.tokens(row)?;
             if let Some(position) = tokens.iter().position(outside) {
                 let found = tokens[position].into();
                 return Err(Error::TokenRange {
@@ -201,22 +229,53 @@ impl Dataset {
         Ok(())
     }
 
-    /// The batch of a row, and the row within it.
-    fn batch(&self, row: usize) -> (&Batch, usize) {
-        assert!(row < self.n_rows, "row {row} of a data set of {}", self.n_rows);
+    /// Number of batches of rows in the files.
+    pub(super) fn n_batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Where a row is: the number of its batch, and the row within it.
+    pub(super) fn locate(&self, row: usize) -> Result<(usize, usize)> {
+        if row >= self.n_rows {
+            let path = self.folder.clone();
+            return Err(Error::NoSuchRow { path, row, n_rows: self.n_rows });
+        }
         // Of several batches that start at the row, all but the last are empty.
         let idx = self.batches.partition_point(|batch| batch.first_row <= row) - 1;
-        (&self.batches[idx], row - self.batches[idx].first_row)
+        Ok((idx, row - self.batches[idx].first_row))
+    }
+
+    /// A column of a batch, checked, with the bytes its places are in; nothing if the shard lacks it.
+    pub(super) fn read_column(&self, batch: usize, name: &str) -> Result<Option<Column>> {
+        let batch = &self.batches[batch];
+        let shard = &self.shards[batch.shard];
+        shard.stream.field(name).map(|field| shard.column(batch, field)).transpose()
+    }
+
+    /// The file a batch lies in.
+    pub(super) fn bytes(&self, batch: usize) -> &[u8] {
+        &self.shards[self.batches[batch].shard].bytes
+    }
+
+    fn batch(&self, row: usize) -> Result<(&Batch, usize)> {
+        let (idx, in_batch) = self.locate(row)?;
+        Ok((&self.batches[idx], in_batch))
+    }
+
+    fn lists<'b>(&self, batch: &'b Batch) -> Result<&'b TokenLists> {
+        let shard = &self.shards[batch.shard];
+        checked(&batch.lists, || shard.lists(batch).map_err(arrow_error(&shard.path)))
     }
 }
 
 impl Shard {
     fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).map_err(at(&path))?;
-        // SAFETY: the map is read only, and every use of its bytes was bounds-checked against it; that
+        // SAFETY: the map is read only, and every use of its bytes is bounds-checked against it; that
         // nobody changes the file meanwhile is the documented condition of `Dataset`.
         let bytes = unsafe { Mmap::map(&file) }.map_err(at(&path))?;
         let stream = Stream::index(&bytes).map_err(arrow_error(&path))?;
+        check_schema(&stream).map_err(arrow_error(&path))?;
         Ok(Self { path, bytes, stream })
     }
 
@@ -225,83 +284,58 @@ impl Shard {
     }
 
     /// The batches of the shard, whose first row is `first_row` in the data set.
-    fn batches(&self, shard: usize, first_row: usize) -> Result<Vec<Batch>> {
-        let read = |batch: &stream::Batch| {
-            let (tokens, cell_ids) = self.read_batch(batch)?;
-            Ok(Batch { shard, first_row: first_row + batch.first_row, tokens, cell_ids })
-        };
-        let batches: Result<Vec<_>, ArrowFault> =
-            self.stream.batches.par_iter().map(read).collect();
-        batches.map_err(arrow_error(&self.path))
+    fn batches(&self, shard: usize, first_row: usize) -> impl Iterator<Item = Batch> {
+        self.stream.batches.iter().enumerate().map(move |(in_shard, batch)| Batch {
+            shard,
+            in_shard,
+            first_row: first_row + batch.first_row,
+            lists: OnceLock::new(),
+            ids: OnceLock::new(),
+            cell_ids: OnceLock::new(),
+        })
     }
 
-    fn read_batch(
-        &self,
-        batch: &stream::Batch,
-    ) -> Result<(TokenLists, Option<Column>), ArrowFault> {
+    fn column(&self, batch: &Batch, field: &Field) -> Result<Column> {
+        let column = self.stream.column(&self.bytes, &self.stream.batches[batch.in_shard], field);
+        column.map_err(arrow_error(&self.path))
+    }
+
+    fn lists(&self, batch: &Batch) -> Result<TokenLists, ArrowFault> {
         let Self { bytes, stream, .. } = self;
-        let no_tokens = || ArrowFault::NoColumn { column: INPUT_IDS, available: stream.names() };
-        let field = stream.field(INPUT_IDS).ok_or_else(no_tokens)?;
-        let tokens = batch.column(bytes, field)?.into_tokens(
-            bytes,
-            &field.layout,
-            INPUT_IDS,
-            batch.first_row,
-        )?;
+        let batch = &stream.batches[batch.in_shard];
+        let field = tokens_field(stream)?;
+        let column = stream.column(bytes, batch, field)?;
+        let lists = column.into_tokens(&field.layout, INPUT_IDS, batch.first_row)?;
         if let Some(field) = stream.field(LENGTH) {
-            check_lengths(bytes, &tokens, &batch.column(bytes, field)?, batch)?;
+            let lengths = stream.column(bytes, batch, field)?;
+            lists.check_lengths(bytes, &lengths, batch.first_row)?;
         }
-        let cell_ids = stream.field(CELL_ID).map(|field| batch.column(bytes, field)).transpose()?;
-        Ok((tokens, cell_ids))
-    }
-
-    /// Adds the texts of a column, if the shard has it.
-    fn texts(
-        &self,
-        name: &str,
-        class_names: &[String],
-        texts: &mut Vec<Option<String>>,
-    ) -> Result<()> {
-        let Some(field) = self.stream.field(name) else {
-            return Ok(());
-        };
-        if !field.layout.is_textual() {
-            let found = field.layout.to_string();
-            return Err(Error::NotAText { path: self.path.clone(), column: name.into(), found });
-        }
-        for batch in &self.stream.batches {
-            let column = batch.column(&self.bytes, field).map_err(arrow_error(&self.path))?;
-            texts.extend(
-                (0..batch.n_rows).map(|row| named_text(&self.bytes, &column, row, class_names)),
-            );
-        }
-        Ok(())
+        Ok(lists)
     }
 }
 
-fn named_text(bytes: &[u8], column: &Column, row: usize, class_names: &[String]) -> Option<String> {
-    let class = column.integer(bytes, row).and_then(|class| usize::try_from(class).ok());
-    let name = class.and_then(|class| class_names.get(class)).cloned();
-    name.or_else(|| column.text(bytes, row))
-}
-
-fn check_lengths(
-    bytes: &[u8],
-    tokens: &TokenLists,
-    lengths: &Column,
-    batch: &stream::Batch,
-) -> Result<(), ArrowFault> {
-    for row in 0..batch.n_rows {
-        let expected = tokens.row(bytes, row).len();
-        match lengths.integer(bytes, row) {
-            Some(found) if found != expected as i128 => {
-                let found = i64::try_from(found).unwrap_or(i64::MAX);
-                return Err(ArrowFault::Length { row: batch.first_row + row, found, expected });
-            }
-            _ => {}
+/// What a slot holds, read and checked first if nobody has yet.
+pub(super) fn checked<T>(slot: &OnceLock<T>, read: impl FnOnce() -> Result<T>) -> Result<&T> {
+    match slot.get() {
+        Some(sound) => Ok(sound),
+        None => {
+            let sound = read()?;
+            Ok(slot.get_or_init(|| sound))
         }
     }
-    Ok(())
+}
+
+fn tokens_field(stream: &Stream) -> Result<&Field, ArrowFault> {
+    let no_tokens = || ArrowFault::NoColumn { column: INPUT_IDS, available: stream.names() };
+    stream.field(INPUT_IDS).ok_or_else(no_tokens)
+}
+
+fn check_schema(stream: &Stream) -> Result<(), ArrowFault> {
+    let field = tokens_field(stream)?;
+    match field.layout.is_tokens() {
+        true => Ok(()),
+        false => Err(not_tokens(INPUT_IDS, &field.layout)),
+    }
 }
 
 /// The files of the folder in order, as `state.json` lists them. Other `.arrow` files may lie beside

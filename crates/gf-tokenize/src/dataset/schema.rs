@@ -4,13 +4,16 @@ use arrow2::{
     array::ListArray,
     datatypes::{DataType, Field, Schema},
 };
+use gf_corpus::MetadataKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::writer::WriterOptions;
 use crate::error::{Error, Result};
 
 pub(super) const INPUT_IDS: &str = "input_ids";
 pub(super) const CELL_ID: &str = "cell_id";
+pub(super) const COUNTS: &str = "counts";
 pub(super) const LENGTH: &str = "length";
 pub(super) const STATE_FILE: &str = "state.json";
 pub(super) const INFO_FILE: &str = "dataset_info.json";
@@ -68,36 +71,59 @@ impl State {
 }
 
 /// Refuses metadata columns that would collide with our own or with each other.
-pub(super) fn check_columns(columns: &[String]) -> Result<()> {
-    for (idx, column) in columns.iter().enumerate() {
-        let ours = [INPUT_IDS, CELL_ID, LENGTH].contains(&column.as_str());
-        if ours || columns[..idx].contains(column) {
+pub(super) fn check_columns(columns: &[(String, MetadataKind)]) -> Result<()> {
+    for (idx, (column, _)) in columns.iter().enumerate() {
+        let ours = [INPUT_IDS, CELL_ID, COUNTS, LENGTH].contains(&column.as_str());
+        if ours || columns[..idx].iter().any(|(earlier, _)| earlier == column) {
             return Err(Error::ReservedColumn { column: column.clone() });
         }
     }
     Ok(())
 }
 
-/// The Arrow schema: tokens, cell id, metadata texts, length.
-pub(super) fn arrow_schema(columns: &[String]) -> Schema {
-    let lists = ListArray::<i32>::default_datatype(DataType::Int32);
-    let metadata = columns.iter().map(|name| Field::new(name, DataType::Utf8, true));
+/// The Arrow schema: tokens, cell id, counts if asked for, metadata, length.
+pub(super) fn arrow_schema(options: &WriterOptions) -> Schema {
+    let list = |name, item| Field::new(name, ListArray::<i32>::default_datatype(item), true);
+    let metadata = |(name, kind): &(String, _)| Field::new(name, arrow_type(*kind), true);
     let mut fields =
-        vec![Field::new(INPUT_IDS, lists, true), Field::new(CELL_ID, DataType::Utf8, true)];
-    fields.extend(metadata);
+        vec![list(INPUT_IDS, DataType::Int32), Field::new(CELL_ID, DataType::Utf8, true)];
+    fields.extend(options.counts.then(|| list(COUNTS, DataType::Float64)));
+    fields.extend(options.columns.iter().map(metadata));
     fields.push(Field::new(LENGTH, DataType::Int64, true));
     fields.into()
 }
 
-/// `dataset_info.json`. The list is a `Sequence`, which every version of `datasets` knows.
-pub(super) fn dataset_info(columns: &[String]) -> Value {
+/// `dataset_info.json`. A list is a `Sequence`, which every version of `datasets` knows.
+pub(super) fn dataset_info(options: &WriterOptions) -> Value {
     let value = |dtype: &str| json!({ "dtype": dtype, "_type": "Value" });
+    let list = |dtype: &str| json!({ "feature": value(dtype), "_type": "Sequence" });
     let mut features = Map::new();
-    features.insert(INPUT_IDS.into(), json!({ "feature": value("int32"), "_type": "Sequence" }));
+    features.insert(INPUT_IDS.into(), list("int32"));
     features.insert(CELL_ID.into(), value("string"));
-    features.extend(columns.iter().map(|name| (name.clone(), value("string"))));
+    features.extend(options.counts.then(|| (COUNTS.into(), list("float64"))));
+    let metadata = options.columns.iter();
+    features.extend(metadata.map(|(name, kind)| (name.clone(), value(dtype(*kind)))));
     features.insert(LENGTH.into(), value("int64"));
     json!({ "citation": "", "description": "", "features": features, "homepage": "", "license": "" })
+}
+
+fn arrow_type(kind: MetadataKind) -> DataType {
+    match kind {
+        MetadataKind::Text => DataType::Utf8,
+        MetadataKind::Integer => DataType::Int64,
+        MetadataKind::Float => DataType::Float64,
+        MetadataKind::Boolean => DataType::Boolean,
+    }
+}
+
+/// The name `datasets` has for a kind.
+fn dtype(kind: MetadataKind) -> &'static str {
+    match kind {
+        MetadataKind::Text => "string",
+        MetadataKind::Integer => "int64",
+        MetadataKind::Float => "float64",
+        MetadataKind::Boolean => "bool",
+    }
 }
 
 /// The names behind the numbers of a `ClassLabel` column.

@@ -6,7 +6,11 @@
 //! then a header of length 0. No slice is taken before its bounds are checked.
 //! Source: <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arrow_format::ipc::{
     DictionaryBatchRef, Endianness, MessageHeaderRef, MessageRef, RecordBatchRef, SchemaRef,
@@ -33,6 +37,8 @@ type Dictionaries = Arc<HashMap<i64, Place>>;
 pub(super) struct Stream {
     pub(super) fields: Vec<Field>,
     pub(super) batches: Vec<Batch>,
+    /// Dictionaries that were checked, by their place and the field they are of.
+    checked: Mutex<HashMap<(usize, usize), Arc<Column>>>,
 }
 
 /// A column of the schema.
@@ -40,6 +46,7 @@ pub(super) struct Stream {
 pub(super) struct Field {
     pub(super) name: String,
     pub(super) layout: Layout,
+    idx: usize,
     /// Entries of the columns before it.
     skip: Size,
 }
@@ -71,7 +78,7 @@ impl Stream {
             }
             _ => return Err(message_fault(0, "expected the schema")),
         };
-        let mut stream = Self { fields: schema, batches: Vec::new() };
+        let mut stream = Self { fields: schema, batches: Vec::new(), checked: Mutex::default() };
         let mut dictionaries = Dictionaries::default();
         while let Some((place, header)) = next_message(bytes, next)? {
             next = place.body.end;
@@ -100,42 +107,46 @@ impl Stream {
         self.fields.iter().map(|field| field.name.clone()).collect()
     }
 
+    /// Reads and checks one column of a batch.
+    pub(super) fn column(
+        &self,
+        bytes: &[u8],
+        batch: &Batch,
+        field: &Field,
+    ) -> Result<Column, ArrowFault> {
+        let Place { at, body, .. } = &batch.place;
+        let MessageHeaderRef::RecordBatch(record) = batch.place.header(bytes)? else {
+            return Err(message_fault(*at, "expected rows"));
+        };
+        let parts = parts(record, field.skip, *at)?;
+        let parts = Parts::new(bytes, body.clone(), parts, &field.name, batch.first_row);
+        let dictionary = |id| self.dictionary(bytes, batch, field, id);
+        Column::read(parts, &field.layout, batch.n_rows, &dictionary)
+    }
+
+    /// The values of a dictionary as it stands before a batch.
+    fn dictionary(
+        &self,
+        bytes: &[u8],
+        batch: &Batch,
+        field: &Field,
+        id: i64,
+    ) -> Result<Arc<Column>, ArrowFault> {
+        let missing = || message_fault(batch.place.at, &format!("dictionary {id} is missing"));
+        let place = batch.dictionaries.get(&id).ok_or_else(missing)?;
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(values) = checked.get(&(place.at, field.idx)) {
+            return Ok(Arc::clone(values));
+        }
+        let values = Arc::new(read_dictionary(bytes, place, batch.first_row, field)?);
+        checked.insert((place.at, field.idx), Arc::clone(&values));
+        Ok(values)
+    }
+
     fn add_batch(&mut self, n_rows: usize, place: Place, dictionaries: &Dictionaries) {
         let first_row = self.batches.last().map_or(0, |last| last.first_row + last.n_rows);
         let dictionaries = Arc::clone(dictionaries);
         self.batches.push(Batch { first_row, n_rows, place, dictionaries });
-    }
-}
-
-impl Batch {
-    /// Reads and checks one column of the batch.
-    pub(super) fn column(&self, bytes: &[u8], field: &Field) -> Result<Column, ArrowFault> {
-        let Place { at, body, .. } = &self.place;
-        let MessageHeaderRef::RecordBatch(batch) = self.place.header(bytes)? else {
-            return Err(message_fault(*at, "expected rows"));
-        };
-        let parts = parts(batch, field.skip, *at)?;
-        let parts = Parts::new(bytes, body.clone(), parts, &field.name, self.first_row);
-        let dictionary = |id| self.dictionary(bytes, field, id);
-        Column::read(parts, &field.layout, self.n_rows, &dictionary)
-    }
-
-    /// The values of a dictionary as it stands before this batch.
-    fn dictionary(&self, bytes: &[u8], field: &Field, id: i64) -> Result<Column, ArrowFault> {
-        let missing = || message_fault(self.place.at, &format!("dictionary {id} is missing"));
-        let place = self.dictionaries.get(&id).ok_or_else(missing)?;
-        let (MessageHeaderRef::DictionaryBatch(batch), Layout::Dictionary { values, .. }) =
-            (place.header(bytes)?, &field.layout)
-        else {
-            return Err(missing());
-        };
-        let data = batch.data().map_err(corrupt(place.at))?.ok_or_else(missing)?;
-        let n_values = count_rows(data.length(), place.at, bytes.len())?;
-        let parts = parts(data, Size::default(), place.at)?;
-        let parts = Parts::new(bytes, place.body.clone(), parts, &field.name, self.first_row);
-        Column::read(parts, values, n_values, &|_| {
-            Err(message_fault(place.at, "a dictionary of dictionaries"))
-        })
     }
 }
 
@@ -146,6 +157,27 @@ impl Place {
         let header = message.header().map_err(corrupt(self.at))?;
         header.ok_or_else(|| message_fault(self.at, "no content"))
     }
+}
+
+fn read_dictionary(
+    bytes: &[u8],
+    place: &Place,
+    first_row: usize,
+    field: &Field,
+) -> Result<Column, ArrowFault> {
+    let missing = || message_fault(place.at, "expected a dictionary");
+    let (MessageHeaderRef::DictionaryBatch(batch), Layout::Dictionary { values, .. }) =
+        (place.header(bytes)?, &field.layout)
+    else {
+        return Err(missing());
+    };
+    let data = batch.data().map_err(corrupt(place.at))?.ok_or_else(missing)?;
+    let n_values = count_rows(data.length(), place.at, bytes.len())?;
+    let parts = parts(data, Size::default(), place.at)?;
+    let parts = Parts::new(bytes, place.body.clone(), parts, &field.name, first_row);
+    Column::read(parts, values, n_values, &|_| {
+        Err(message_fault(place.at, "a dictionary of dictionaries"))
+    })
 }
 
 /// The arrays (length, missing values) and buffers (start, length) of a batch after the first few.
@@ -179,7 +211,7 @@ fn read_schema(schema: SchemaRef<'_>, at: usize) -> Result<Vec<Field>, ArrowFaul
     }
     let mut skip = Size::default();
     let mut fields = Vec::new();
-    for field in schema.fields().map_err(corrupt(at))?.into_iter().flatten() {
+    for (idx, field) in schema.fields().map_err(corrupt(at))?.into_iter().flatten().enumerate() {
         let field = field.map_err(corrupt(at))?;
         let name = field.name().map_err(corrupt(at))?.unwrap_or_default().to_owned();
         let layout = Layout::of(field).map_err(|error| match error {
@@ -187,7 +219,7 @@ fn read_schema(schema: SchemaRef<'_>, at: usize) -> Result<Vec<Field>, ArrowFaul
             LayoutError::Unsupported(what) => ArrowFault::Unsupported { at, what },
         })?;
         let next = skip + layout.size();
-        fields.push(Field { name, layout, skip });
+        fields.push(Field { name, layout, idx, skip });
         skip = next;
     }
     Ok(fields)

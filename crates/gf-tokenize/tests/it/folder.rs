@@ -2,11 +2,12 @@
 
 use std::{fs, path::Path};
 
+use gf_corpus::MetadataValue;
 use gf_tokenize::{Dataset, DatasetWriter, Error, Vocabulary, WriterOptions};
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::Value;
 
-use crate::support::{gene, nine_genes, sequence};
+use crate::support::{gene, nine_genes, sequence, text, text_column};
 
 type Row = (String, Vec<u32>, [Option<String>; 2]);
 
@@ -16,10 +17,11 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 }
 
 fn write(folder: &Path, rows: &[Row], shard_rows: usize) {
-    let columns = vec!["cell_type".to_owned(), "donor".to_owned()];
-    let mut writer = DatasetWriter::create(folder, WriterOptions { columns, shard_rows }).unwrap();
+    let columns = vec![text_column("cell_type"), text_column("donor")];
+    let options = WriterOptions { columns, counts: false, shard_rows };
+    let mut writer = DatasetWriter::create(folder, options).unwrap();
     for (cell_id, tokens, metadata) in rows {
-        let metadata = metadata.each_ref().map(|value| value.as_deref());
+        let metadata = metadata.each_ref().map(|value| text(value.as_deref()));
         writer.push(cell_id, &sequence(tokens), &metadata).unwrap();
     }
     let encoder = nine_genes();
@@ -31,12 +33,13 @@ fn check_rows(dataset: &Dataset, rows: &[Row]) {
     assert_eq!(dataset.columns(), ["input_ids", "cell_id", "cell_type", "donor", "length"]);
     let (types, donors) = (dataset.column("cell_type").unwrap(), dataset.column("donor").unwrap());
     for (row, (cell_id, tokens, metadata)) in rows.iter().enumerate() {
-        assert_eq!(&dataset.cell_id(row), cell_id);
+        assert_eq!(&dataset.cell_id(row).unwrap(), cell_id);
         assert_eq!(
-            dataset.tokens(row),
-            tokens.iter().map(|&token| token as i32).collect::<Vec<_>>()
+            *dataset.tokens(row).unwrap(),
+            *tokens.iter().map(|&token| token as i32).collect::<Vec<_>>()
         );
-        assert_eq!([&types[row], &donors[row]], [&metadata[0], &metadata[1]]);
+        let found = [types.get(row), donors.get(row)].map(|value| value.unwrap());
+        assert_eq!(found, metadata.each_ref().map(|value| text(value.as_deref())));
     }
 }
 
@@ -149,7 +152,7 @@ fn a_data_set_of_ours_is_replaced() {
     let folder = scratch.path().join("a.dataset");
     for tokens in [vec![2, 3], vec![2, 4, 3]] {
         write(&folder, &[("c".into(), tokens.clone(), [None, None])], 10);
-        assert_eq!(Dataset::open(&folder).unwrap().length(0), tokens.len());
+        assert_eq!(Dataset::open(&folder).unwrap().length(0).unwrap(), tokens.len());
     }
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
 }
@@ -158,14 +161,16 @@ fn a_data_set_of_ours_is_replaced() {
 fn what_a_writer_refuses() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path().join("a.dataset");
-    for columns in [vec!["length"], vec!["cell_id"], vec!["input_ids"], vec!["a", "a"]] {
-        let columns = columns.into_iter().map(str::to_owned).collect();
-        let refused =
-            DatasetWriter::create(&folder, WriterOptions { columns, shard_rows: 1 }).err().unwrap();
+    for columns in
+        [vec!["length"], vec!["cell_id"], vec!["input_ids"], vec!["counts"], vec!["a", "a"]]
+    {
+        let columns = columns.into_iter().map(text_column).collect();
+        let options = WriterOptions { columns, ..Default::default() };
+        let refused = DatasetWriter::create(&folder, options).err().unwrap();
         assert!(matches!(refused, Error::ReservedColumn { .. }), "{refused}");
     }
     let mut writer = DatasetWriter::create(&folder, WriterOptions::default()).unwrap();
-    let refused = writer.push("c", &sequence(&[2, 3]), &[None]).unwrap_err();
+    let refused = writer.push("c", &sequence(&[2, 3]), &[MetadataValue::Missing]).unwrap_err();
     assert!(matches!(refused, Error::RowWidth { found: 1, expected: 0, .. }), "{refused}");
     fs::create_dir(&folder).unwrap();
     let refused = DatasetWriter::create(&folder, WriterOptions::default()).err().unwrap();

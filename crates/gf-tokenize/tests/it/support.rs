@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gf_corpus::GeneId;
+use gf_corpus::{GeneId, MetadataKind, MetadataValue};
 use gf_tokenize::{CellCounts, RankEncoder, TokenId, TokenSequence, Vocabulary};
 
 /// A path below the shared folder, or nothing, said aloud, where it is absent.
@@ -41,4 +41,12 @@ pub fn nine_genes() -> RankEncoder {
     let genes: Vec<_> = (1..10).map(gene).collect();
     let medians = genes.iter().map(|&gene| (gene, 1.0));
     RankEncoder::from_medians(Vocabulary::from_genes(genes.iter().copied()), medians, 4096).unwrap()
+}
+
+pub fn text_column(name: &str) -> (String, MetadataKind) {
+    (name.to_owned(), MetadataKind::Text)
+}
+
+pub fn text(value: Option<&str>) -> MetadataValue<'_> {
+    value.map_or(MetadataValue::Missing, MetadataValue::Text)
 }

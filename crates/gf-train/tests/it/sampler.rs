@@ -1,6 +1,6 @@
-//! Laws of the order of rows and of the split.
+//! Laws of the order of rows.
 
-use gf_train::{length_grouped, split};
+use gf_train::length_grouped;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -28,16 +28,6 @@ proptest! {
             // The first row of one mega-batch was exchanged for the longest of all.
             prop_assert!(rows[1..].is_sorted_by(|a, b| a >= b));
         }
-    }
-
-    #[test]
-    fn a_split_parts_the_rows(n_rows in 0usize..2000, fraction in 0.0f64..1.0, seed: u64) {
-        let parts = split(n_rows, fraction, seed);
-        prop_assert_eq!(&parts, &split(n_rows, fraction, seed));
-        prop_assert_eq!(parts.held_out.len(), (n_rows as f64 * fraction).round() as usize);
-        let mut all = [parts.train, parts.held_out].concat();
-        all.sort_unstable();
-        prop_assert_eq!(all, (0..n_rows).collect::<Vec<_>>());
     }
 }
 
