@@ -4,7 +4,7 @@
 use std::{ops::ControlFlow, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gf_corpus::{Corpus, Found, IngestOptions, Selection, ingest, nonzero_medians};
+use gf_corpus::{Corpus, CorpusCells, Found, IngestOptions, Selection, ingest, nonzero_medians};
 use gf_tokenize::{RankEncoder, TokenizeOptions, Vocabulary, tokenize};
 
 #[global_allocator]
@@ -29,7 +29,8 @@ fn bench(c: &mut Criterion) {
     group.bench_function("immune_559", |b| {
         b.iter(|| {
             let options = TokenizeOptions::default();
-            tokenize(&corpus, &encoder, &out, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+            let mut cells = CorpusCells::new(&corpus, Selection::ALL);
+            tokenize(&mut cells, &encoder, &out, &options, &mut |_| ControlFlow::Continue(())).unwrap()
         });
     });
     group.finish();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gf_corpus::Corpus;
+use gf_corpus::{Corpus, CorpusCells, Selection};
 use gf_tokenize::{DatasetWriter, Error, TokenizeOptions, TokenizeReport, WriterOptions, tokenize};
 
 use crate::{
@@ -34,7 +34,8 @@ fn until(
         false => ControlFlow::Break(()),
     };
     let (encoder, options) = (encoder(), options());
-    pool.install(|| tokenize(corpus, &encoder, out, &options, &mut progress))
+    let mut cells = CorpusCells::new(corpus, Selection::ALL);
+    pool.install(|| tokenize(&mut cells, &encoder, out, &options, &mut progress))
 }
 
 fn partial(out: &Path) -> PathBuf {

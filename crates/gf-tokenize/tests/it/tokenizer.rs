@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gf_corpus::{Corpus, Found, IngestOptions, Medians, QcOptions, ingest};
+use gf_corpus::{
+    Corpus, CorpusCells, Found, IngestOptions, Medians, QcOptions, Selection, ingest,
+};
 use gf_tokenize::{
     Dataset, Error, RankEncoder, TokenizeOptions, TokenizeReport, Vocabulary, tokenize,
 };
@@ -84,7 +86,8 @@ pub fn run(
     out: &Path,
     options: &TokenizeOptions,
 ) -> gf_tokenize::Result<TokenizeReport> {
-    tokenize(corpus, encoder, out, options, &mut |_| ControlFlow::Continue(()))
+    let mut cells = CorpusCells::new(corpus, Selection::ALL);
+    tokenize(&mut cells, encoder, out, options, &mut |_| ControlFlow::Continue(()))
 }
 
 #[test]
@@ -159,7 +162,8 @@ fn breaking_off_leaves_nothing() {
         if progress.done > 1_000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let out = scratch.path().join("a.dataset");
-    let error = tokenize(&corpus, &encoder(), &out, &TokenizeOptions::default(), &mut progress)
+    let mut cells = CorpusCells::new(&corpus, Selection::ALL);
+    let error = tokenize(&mut cells, &encoder(), &out, &TokenizeOptions::default(), &mut progress)
         .unwrap_err();
     assert!(
         matches!(error, Error::Interrupted { done, total: N_CELLS, rows: 0, .. } if done > 1_000),

@@ -175,7 +175,10 @@ fn dictionaries_that_are_refused() {
     check(b"{\"<pad>\": 0, \"<mask>\": 1.5}", "entry 2");
     check(b"{\"<pad>\": 0, \"GATA4\": 1}", "entry 2");
     check(b"{\"<pad>\": 0, \"<pad>\": 1}", "repeats a key");
-    check(b"{\"<pad>\": 0, \"<mask>\": [1]}", "found invalid type: sequence, expected a number or a text at line 1 column 24");
+    check(
+        b"{\"<pad>\": 0, \"<mask>\": [1]}",
+        "found invalid type: sequence, expected a number or a text at line 1 column 24",
+    );
     check(b"{\"<pad>\": 0 \"<mask>\": 1}", "expected `,`");
     check(b"{\"<pad>\": 0, \"<mask>\": 1", "EOF while parsing an object");
     check(b"{\"<pad>\": 0}{", "trailing characters");
