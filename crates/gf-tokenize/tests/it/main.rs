@@ -7,6 +7,7 @@ mod folder;
 mod golden_datasets;
 mod golden_tokens;
 mod laws;
+mod layouts;
 mod resume;
 mod suite;
 mod support;
