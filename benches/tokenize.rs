@@ -30,7 +30,8 @@ fn bench(c: &mut Criterion) {
         b.iter(|| {
             let options = TokenizeOptions::default();
             let mut cells = CorpusCells::new(&corpus, Selection::ALL);
-            tokenize(&mut cells, &encoder, &out, &options, &mut |_| ControlFlow::Continue(())).unwrap()
+            tokenize(&mut cells, &encoder, &out, &options, &mut |_| ControlFlow::Continue(()))
+                .unwrap()
         });
     });
     group.finish();

@@ -418,6 +418,15 @@ pub enum ArrowFault {
         found: usize,
     },
 
+    /// A message header could not be read.
+    #[error("the message at byte {at}: {source}")]
+    Read {
+        /// Where the message starts.
+        at: usize,
+        /// What the system said.
+        source: io::Error,
+    },
+
     /// A message does not start as one.
     #[error("byte {at}: expected the message marker ff ff ff ff, found {found:02x?}")]
     Marker {

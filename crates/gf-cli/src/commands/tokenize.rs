@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use gf_corpus::{
-    Cells, Collapse, Corpus, CorpusCells, FileCells, Found, GeneMap, IngestOptions, Medians, QcOptions,
-    Selection, SourceOptions, Study,
+    Cells, Collapse, Corpus, CorpusCells, FileCells, Found, GeneMap, IngestOptions, Medians,
+    QcOptions, Selection, SourceOptions, Study,
 };
 use gf_tokenize::{Compat, RankEncoder, TokenizeOptions, Vocabulary, tokenize};
 
@@ -13,11 +13,13 @@ use crate::{failure::Failure, render, shell::Shell};
 
 /// Arguments of `gf tokenize`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  gf tokenize corpus --medians medians.tsv -o cells.dataset\n  \
+#[command(
+    after_help = "Examples:\n  gf tokenize corpus --medians medians.tsv -o cells.dataset\n  \
     gf tokenize donor1.h5ad donor2.loom --vocab token_dictionary_gc104M.pkl\n    \
     --medians gene_median_dictionary_gc104M.pkl -o cells.dataset\n\n\
     Python opens the result with datasets.load_from_disk. A run that was broken off goes on\n\
-    where it was when the same command is given again.")]
+    where it was when the same command is given again."
+)]
 pub struct TokenizeArgs {
     /// A corpus folder; or files and folders of counts, which are read one after the other
     /// without looking for copies of cells or filtering any.
@@ -169,7 +171,7 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
             let mut cells = FileCells::open(studies, options)?;
             let written = write(args, &mut cells, &encoder, shell);
             for book in cells.ledgers() {
-                shell.say(render::file_of_tokens(book))?;
+                shell.say(render::ledger(book))?;
             }
             written
         }

@@ -67,10 +67,28 @@ impl Column {
         dictionary: &dyn Fn(i64) -> Result<Arc<Self>, ArrowFault>,
     ) -> Result<Self, ArrowFault> {
         let column = parts.column(layout, dictionary)?;
-        match column.n_rows == n_rows {
-            true => Ok(column),
-            false => Err(parts.wrong_length(column.n_rows as i64, n_rows)),
+        if column.n_rows != n_rows {
+            return Err(parts.wrong_length(column.n_rows as i64, n_rows));
         }
+        match column.wide_integer(parts.bytes) {
+            None => Ok(column),
+            Some((row, found)) => Err(ArrowFault::WideInteger {
+                column: parts.name.into(),
+                row: parts.first_row + row,
+                found,
+            }),
+        }
+    }
+
+    /// The first whole number that does not fit 64 bits with a sign.
+    fn wide_integer(&self, bytes: &[u8]) -> Option<(usize, u64)> {
+        let Values::Int(IntWidth { bytes: 8, signed: false }, span) = &self.values else {
+            return None;
+        };
+        let numbers: &[u64] = cast_slice(&bytes[span.clone()]);
+        let is_wide =
+            |&(row, &n): &(usize, &u64)| i64::try_from(n).is_err() && self.is_present(bytes, row);
+        numbers.iter().enumerate().find(is_wide).map(|(row, &n)| (row, n))
     }
 
     /// A value. Lists and types we do not know have none.
@@ -187,7 +205,7 @@ impl<'a> Parts<'a> {
         let validity = self.validity(n_rows, n_nulls)?;
         let values = match layout {
             Layout::Bool => Values::Bool(self.buffer(n_rows.div_ceil(8), 1)?),
-            Layout::Int(width) => self.integers(n_rows, *width, validity.as_ref())?,
+            Layout::Int(width) => Values::Int(*width, self.numbers(n_rows, width.bytes)?),
             Layout::Float32 => Values::Float32(self.numbers(n_rows, 4)?),
             Layout::Float64 => Values::Float64(self.numbers(n_rows, 8)?),
             Layout::Text { large } => self.texts(n_rows, *large)?,
@@ -216,27 +234,6 @@ impl<'a> Parts<'a> {
             Layout::Null | Layout::Other { .. } => Values::Other,
         };
         Ok(Column { n_rows, validity, values })
-    }
-
-    /// Whole numbers, which as metadata have to fit 64 bits with a sign.
-    fn integers(
-        &mut self,
-        n_rows: usize,
-        width: IntWidth,
-        validity: Option<&Span>,
-    ) -> Result<Values, ArrowFault> {
-        let span = self.numbers(n_rows, width.bytes)?;
-        if width == (IntWidth { bytes: 8, signed: false }) {
-            let numbers: &[u64] = cast_slice(&self.bytes[span.clone()]);
-            let present = |row| validity.is_none_or(|bits| bit(self.bytes, bits, row));
-            let wide = |row: &usize| i64::try_from(numbers[*row]).is_err() && present(*row);
-            if let Some(row) = (0..n_rows).find(wide) {
-                let column = self.name.into();
-                let found = numbers[row];
-                return Err(ArrowFault::WideInteger { column, row: self.first_row + row, found });
-            }
-        }
-        Ok(Values::Int(width, span))
     }
 
     fn texts(&mut self, n_rows: usize, large: bool) -> Result<Values, ArrowFault> {

@@ -274,7 +274,7 @@ impl Shard {
         // SAFETY: the map is read only, and every use of its bytes is bounds-checked against it; that
         // nobody changes the file meanwhile is the documented condition of `Dataset`.
         let bytes = unsafe { Mmap::map(&file) }.map_err(at(&path))?;
-        let stream = Stream::index(&bytes).map_err(arrow_error(&path))?;
+        let stream = Stream::index(&file, bytes.len()).map_err(arrow_error(&path))?;
         check_schema(&stream).map_err(arrow_error(&path))?;
         Ok(Self { path, bytes, stream })
     }

@@ -8,6 +8,8 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -25,6 +27,10 @@ use crate::error::ArrowFault;
 
 const MARKER: [u8; 4] = [0xff; 4];
 const PREFIX_LEN: usize = 8;
+/// Most headers are shorter, so that one read takes them whole.
+const COMMON_HEADER_BYTES: usize = 2048;
+/// A longer header is none: a schema of a hundred thousand columns takes less.
+const MAX_HEADER_BYTES: usize = 1 << 26;
 
 /// A stretch of bytes of the file.
 pub(super) type Span = Range<usize>;
@@ -70,21 +76,23 @@ struct Place {
 }
 
 impl Stream {
-    /// Walks the messages of a file.
-    pub(super) fn index(bytes: &[u8]) -> Result<Self, ArrowFault> {
-        let (schema, mut next) = match next_message(bytes, 0)? {
+    /// Walks the message headers of a file of `len` bytes. They are read, not mapped: a mapped page
+    /// brings its neighbours into memory, which would be much of the file.
+    pub(super) fn index(file: &File, len: usize) -> Result<Self, ArrowFault> {
+        let mut headers = Headers { file, len, buffer: Vec::new() };
+        let (fields, mut next) = match headers.at(0)? {
             Some((place, MessageHeaderRef::Schema(schema))) => {
                 (read_schema(schema, place.at)?, place.body.end)
             }
             _ => return Err(message_fault(0, "expected the schema")),
         };
-        let mut stream = Self { fields: schema, batches: Vec::new(), checked: Mutex::default() };
+        let mut stream = Self { fields, batches: Vec::new(), checked: Mutex::default() };
         let mut dictionaries = Dictionaries::default();
-        while let Some((place, header)) = next_message(bytes, next)? {
+        while let Some((place, header)) = headers.at(next)? {
             next = place.body.end;
             match header {
                 MessageHeaderRef::RecordBatch(batch) => {
-                    let n_rows = count_rows(batch.length(), place.at, bytes.len())?;
+                    let n_rows = count_rows(batch.length(), place.at, len)?;
                     stream.add_batch(n_rows, place, &dictionaries);
                 }
                 MessageHeaderRef::DictionaryBatch(batch) => {
@@ -232,42 +240,64 @@ fn dictionary_id(batch: DictionaryBatchRef<'_>, at: usize) -> Result<i64, ArrowF
     }
 }
 
-/// The message at a byte, or nothing at the end marker.
-fn next_message(
-    bytes: &[u8],
-    at: usize,
-) -> Result<Option<(Place, MessageHeaderRef<'_>)>, ArrowFault> {
-    let prefix = &bytes[span(bytes, at, at, PREFIX_LEN as i64)?];
-    let mut marker = [0; 4];
-    let mut length = [0; 4];
-    marker.copy_from_slice(&prefix[..4]);
-    length.copy_from_slice(&prefix[4..]);
-    if marker != MARKER {
-        return Err(ArrowFault::Marker { at, found: marker });
-    }
-    let length = i32::from_le_bytes(length);
-    if length == 0 {
-        return Ok(None);
-    }
-    let header = span(bytes, at, at + PREFIX_LEN, length.into())?;
-    let message = MessageRef::read_as_root(&bytes[header.clone()]).map_err(corrupt(at))?;
-    let body_len = message.body_length().map_err(corrupt(at))?;
-    let body = span(bytes, at, header.end, body_len)?;
-    let place = Place { at, header, body };
-    let content = place.header(bytes)?;
-    Ok(Some((place, content)))
+/// The message headers of a file, one at a time.
+struct Headers<'a> {
+    file: &'a File,
+    len: usize,
+    buffer: Vec<u8>,
 }
 
-/// The bytes from `start`, if the file has so many.
-fn span(bytes: &[u8], at: usize, start: usize, length: i64) -> Result<Span, ArrowFault> {
+impl Headers<'_> {
+    /// The message at a byte, or nothing at the end marker.
+    fn at(&mut self, at: usize) -> Result<Option<(Place, MessageHeaderRef<'_>)>, ArrowFault> {
+        let prefix = span(self.len, at, at, PREFIX_LEN as i64)?;
+        self.read(at, prefix.start..self.len.min(at + COMMON_HEADER_BYTES))?;
+        let mut marker = [0; 4];
+        let mut length = [0; 4];
+        marker.copy_from_slice(&self.buffer[..4]);
+        length.copy_from_slice(&self.buffer[4..PREFIX_LEN]);
+        if marker != MARKER {
+            return Err(ArrowFault::Marker { at, found: marker });
+        }
+        let length = i32::from_le_bytes(length);
+        if length == 0 {
+            return Ok(None);
+        }
+        let header = span(self.len, at, prefix.end, length.into())?;
+        if header.len() > MAX_HEADER_BYTES {
+            return Err(ArrowFault::Unsupported { at, what: "a header of more than 64 MiB" });
+        }
+        if header.end - at > self.buffer.len() {
+            self.read(at, at..header.end)?;
+        }
+        let bytes = &self.buffer[PREFIX_LEN..header.end - at];
+        let message = MessageRef::read_as_root(bytes).map_err(corrupt(at))?;
+        let body_len = message.body_length().map_err(corrupt(at))?;
+        let body = span(self.len, at, header.end, body_len)?;
+        let content = message.header().map_err(corrupt(at))?;
+        let content = content.ok_or_else(|| message_fault(at, "no content"))?;
+        Ok(Some((Place { at, header, body }, content)))
+    }
+
+    fn read(&mut self, at: usize, span: Span) -> Result<(), ArrowFault> {
+        self.buffer.resize(span.len(), 0);
+        let place = self.file.seek(SeekFrom::Start(span.start as u64));
+        place
+            .and_then(|_| self.file.read_exact(&mut self.buffer))
+            .map_err(|source| ArrowFault::Read { at, source })
+    }
+}
+
+/// The bytes from `start`, if a file of `len` bytes has so many.
+fn span(len: usize, at: usize, start: usize, length: i64) -> Result<Span, ArrowFault> {
     let length =
         usize::try_from(length).map_err(|_| message_fault(at, &format!("length {length}")))?;
     match start.checked_add(length) {
-        Some(end) if end <= bytes.len() => Ok(start..end),
+        Some(end) if end <= len => Ok(start..end),
         _ => Err(ArrowFault::Truncated {
             at,
             expected: (start - at).saturating_add(length),
-            found: bytes.len() - at,
+            found: len - at,
         }),
     }
 }

@@ -7,8 +7,12 @@
 
 use std::{collections::HashMap, fs, path::Path};
 
+use arrow2::{
+    array::{ListArray, PrimitiveArray},
+    io::ipc::read::{StreamReader, StreamState, read_stream_metadata},
+};
 use gf_corpus::{GeneId, Medians};
-use gf_tokenize::{RankEncoder, Vocabulary};
+use gf_tokenize::{CellCounts, Dataset, RankEncoder, Vocabulary};
 use serde_json::Value;
 
 use crate::support::{encode, shared};
@@ -44,6 +48,54 @@ fn v2_tokens() {
 #[test]
 fn v1_tokens() {
     check("gc30M", "toy_v1_tokens.json", RankEncoder::MAX_LEN_V1, &HashMap::new());
+}
+
+/// Column `counts` of the reference's own data set of the toy (`keep_counts`), to the last bit.
+#[test]
+fn counts_beside_v2_tokens() {
+    let (Some(dicts), Some(golden)) = (shared("dicts"), shared("golden/ref/tokens")) else {
+        return;
+    };
+    let vocabulary = Vocabulary::read_tsv(&dicts.join("token_dictionary_gc104M.tsv.gz")).unwrap();
+    let medians = Medians::read_tsv(&dicts.join("gene_median_dictionary_gc104M.tsv.gz")).unwrap();
+    let encoder = RankEncoder::new(vocabulary, &medians, RankEncoder::MAX_LEN_V2).unwrap();
+    let (columns, cells) = read_counts(&golden.join("toy_counts.csv"));
+    let aliases: HashMap<&str, &str> = ALIASES.into_iter().collect();
+    let genes: Vec<Option<GeneId>> = columns
+        .iter()
+        .map(|name| aliases.get(name.as_str()).map_or(name.as_str(), |id| id).parse().ok())
+        .collect();
+    let folder = golden.join("toy_v2.dataset");
+    let dataset = Dataset::open(&folder).unwrap();
+    let ids = dataset.column("unique_cell_id").unwrap();
+    let expected = reference_counts(&folder.join("data-00000-of-00001.arrow"));
+    assert_eq!(expected.len(), 43);
+    for (row, expected) in expected.iter().enumerate() {
+        let id = ids.get(row).unwrap().text().unwrap();
+        let (genes, counts) = collapsed(&encoder, &genes, &cells[&id]);
+        let places: Vec<u32> = (0..counts.len() as u32).collect();
+        let total = counts.iter().map(|&count| u64::from(count)).sum();
+        let cell = CellCounts { genes: &places, counts: &counts, total };
+        let columns = encoder.gene_columns(genes);
+        let encoding = encoder.encode(&columns, cell).unwrap();
+        assert_eq!(&encoder.normalised(&columns, cell, &encoding), expected, "cell {id}");
+    }
+}
+
+fn reference_counts(shard: &Path) -> Vec<Vec<f64>> {
+    let mut file = fs::File::open(shard).unwrap();
+    let metadata = read_stream_metadata(&mut file).unwrap();
+    let column = metadata.schema.fields.iter().position(|field| field.name == "counts").unwrap();
+    let mut rows = Vec::new();
+    for state in StreamReader::new(file, metadata, None) {
+        let StreamState::Some(chunk) = state.unwrap() else { break };
+        let lists = chunk.arrays()[column].as_any().downcast_ref::<ListArray<i32>>().unwrap();
+        for list in lists.values_iter() {
+            let values = list.as_any().downcast_ref::<PrimitiveArray<f64>>().unwrap();
+            rows.push(values.values().to_vec());
+        }
+    }
+    rows
 }
 
 fn check(dictionary: &str, expected: &str, max_len: usize, aliases: &HashMap<&str, &str>) {

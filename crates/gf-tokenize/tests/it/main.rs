@@ -8,6 +8,7 @@ mod golden_datasets;
 mod golden_tokens;
 mod laws;
 mod reference;
+mod layouts;
 mod resume;
 mod suite;
 mod support;
