@@ -172,6 +172,9 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
             let written = write(args, &mut cells, &encoder, shell);
             for book in cells.ledgers() {
                 shell.say(render::ledger(book))?;
+                for line in render::left_out(book) {
+                    shell.say(line)?;
+                }
             }
             written
         }

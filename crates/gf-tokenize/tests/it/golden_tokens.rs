@@ -12,7 +12,7 @@ use arrow2::{
     io::ipc::read::{StreamReader, StreamState, read_stream_metadata},
 };
 use gf_corpus::{GeneId, Medians};
-use gf_tokenize::{CellCounts, Dataset, RankEncoder, Vocabulary};
+use gf_tokenize::{Arithmetic, CellCounts, Dataset, RankEncoder, Vocabulary};
 use serde_json::Value;
 
 use crate::support::{encode, shared};
@@ -78,7 +78,11 @@ fn counts_beside_v2_tokens() {
         let cell = CellCounts { genes: &places, counts: &counts, total };
         let columns = encoder.gene_columns(genes);
         let encoding = encoder.encode(&columns, cell).unwrap();
-        assert_eq!(&encoder.normalised(&columns, cell, &encoding), expected, "cell {id}");
+        assert_eq!(
+            &encoder.normalised(&columns, cell, &encoding, Arithmetic::default()),
+            expected,
+            "cell {id}"
+        );
     }
 }
 

@@ -8,9 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gf_corpus::{
-    Corpus, CorpusCells, Found, IngestOptions, Medians, QcOptions, Selection, ingest,
-};
+use gf_corpus::{Corpus, CorpusCells, Found, IngestOptions, Medians, QcOptions, Selection, ingest};
 use gf_tokenize::{
     Dataset, Error, RankEncoder, TokenizeOptions, TokenizeReport, Vocabulary, tokenize,
 };

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use gf_tokenize::{
-    CellCounts, Dataset, DatasetWriter, Error, Fractions, MetadataKind, MetadataValue as V,
-    RankEncoder, Split, Vocabulary, WriterOptions,
+    Arithmetic, CellCounts, Dataset, DatasetWriter, Error, Fractions, MetadataKind,
+    MetadataValue as V, RankEncoder, Split, Vocabulary, WriterOptions,
 };
 use proptest::{collection::vec, option, prelude::*};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -194,7 +194,10 @@ fn counts_are_cp10k_in_the_order_of_the_tokens() {
     let columns = encoder.gene_columns([gene(9), genes[2], genes[0], genes[1]]);
     let cell = CellCounts { genes: &[0, 1, 2, 3], counts: &[5, 3, 0, 8], total: 16 };
     let encoding = encoder.encode(&columns, cell).unwrap();
-    assert_eq!(encoder.normalised(&columns, cell, &encoding), [0.0, 5_000.0, 1_875.0, 0.0]);
+    assert_eq!(
+        encoder.normalised(&columns, cell, &encoding, Arithmetic::default()),
+        [0.0, 5_000.0, 1_875.0, 0.0]
+    );
 }
 
 #[test]
