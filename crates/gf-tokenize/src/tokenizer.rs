@@ -1,6 +1,9 @@
 //! A corpus becomes a data set: cells are encoded in parallel and written in their order.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::{ControlFlow, Range},
+    path::Path,
+};
 
 use gf_corpus::{CellBlock, Corpus, MetadataKind, MetadataValue, Selection};
 use rayon::prelude::*;
@@ -93,35 +96,25 @@ pub fn tokenize(
     let (mut writer, begun) =
         DatasetWriter::resume::<TokenizeReport>(out, job.writer_options(options), &key)?;
     let mut report = begun.unwrap_or_default();
-    let mut to_skip = report.cells;
-    let total = corpus.n_cells_in(options.selection);
-    for block in corpus.select(options.selection) {
-        let block = block?;
-        let n_cells = block.cell_ids.len();
-        let skipped = n_cells.min(usize::try_from(to_skip).unwrap_or(n_cells));
-        to_skip -= skipped as u64;
-        for first in (skipped..n_cells).step_by(CELLS_AT_ONCE) {
-            let cells = first..n_cells.min(first + CELLS_AT_ONCE);
-            let encoded: Vec<_> =
-                cells.clone().into_par_iter().map(|cell| job.encode(&block, cell)).collect();
-            for (cell, encoded) in cells.zip(encoded) {
-                report.count(&block.cell_ids[cell], encoded.as_ref().map(|(encoding, _)| encoding));
-                if let Some((encoding, counts)) = encoded {
-                    let (cell_id, metadata) = (&block.cell_ids[cell], job.metadata(&block, cell));
-                    writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
-                    writer.checkpoint(&report)?;
-                }
-            }
-            let done = report.cells;
-            if progress(Progress { done, total }).is_break() {
-                let (partial, rows) = (writer.partial().0.to_owned(), writer.partial().1);
-                return Err(Error::Interrupted { done, total, rows, partial });
-            }
-        }
+    let encoded = job.encode_all(&mut writer, &mut report, progress);
+    if let Err(error) = encoded {
+        return Err(unfinished(error, &writer));
     }
     report.not_selected = corpus.n_cells() as u64 - report.cells;
     writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
     Ok(report)
+}
+
+/// The error with what stays of the work, if anything does.
+fn unfinished(error: Error, writer: &DatasetWriter) -> Error {
+    let (partial, rows) = writer.partial();
+    match error {
+        error if rows == 0 => error,
+        Error::Interrupted { done, total, .. } => {
+            Error::Interrupted { done, total, rows, partial: partial.into() }
+        }
+        source => Error::Unfinished { rows, partial: partial.into(), source: Box::new(source) },
+    }
 }
 
 /// What decides the rows of a tokenisation.
@@ -135,6 +128,8 @@ fn key(corpus: &Corpus, encoder: &RankEncoder, options: &TokenizeOptions) -> Str
 
 /// What the cells of a tokenisation share.
 struct Job<'a> {
+    corpus: &'a Corpus,
+    selection: Selection,
     encoder: &'a RankEncoder,
     genes: GeneColumns,
     /// Places of the columns to keep among the corpus's.
@@ -143,16 +138,74 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(corpus: &Corpus, encoder: &'a RankEncoder, options: &TokenizeOptions) -> Result<Self> {
+    fn new(
+        corpus: &'a Corpus,
+        encoder: &'a RankEncoder,
+        options: &TokenizeOptions,
+    ) -> Result<Self> {
         let kept = find_columns(corpus, &options.columns)?;
         let genes = encoder.gene_columns(corpus.genes().iter().map(|gene| gene.id));
-        Ok(Self { encoder, genes, kept, counts: options.counts })
+        let TokenizeOptions { selection, counts, .. } = *options;
+        Ok(Self { corpus, selection, encoder, genes, kept, counts })
     }
 
     fn writer_options(&self, options: &TokenizeOptions) -> WriterOptions {
         let columns = options.columns.iter().map(|name| (name.clone(), MetadataKind::Text));
         let TokenizeOptions { counts, shard_rows, .. } = *options;
         WriterOptions { columns: columns.collect(), counts, shard_rows }
+    }
+
+    /// Encodes and pushes the cells that the report has not seen yet.
+    fn encode_all(
+        &self,
+        writer: &mut DatasetWriter,
+        report: &mut TokenizeReport,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let total = self.corpus.n_cells_in(self.selection);
+        let mut to_skip = report.cells;
+        for block in self.corpus.select(self.selection) {
+            let block = block?;
+            let n_cells = block.cell_ids.len();
+            let skipped = n_cells.min(usize::try_from(to_skip).unwrap_or(n_cells));
+            to_skip -= skipped as u64;
+            for first in (skipped..n_cells).step_by(CELLS_AT_ONCE) {
+                self.encode_some(
+                    &block,
+                    first..n_cells.min(first + CELLS_AT_ONCE),
+                    writer,
+                    report,
+                )?;
+                let done = report.cells;
+                if progress(Progress { done, total }).is_break() {
+                    let (partial, rows) = (writer.partial().0.into(), 0);
+                    return Err(Error::Interrupted { done, total, rows, partial });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes cells of a block in parallel and pushes them in their order.
+    fn encode_some(
+        &self,
+        block: &CellBlock,
+        cells: Range<usize>,
+        writer: &mut DatasetWriter,
+        report: &mut TokenizeReport,
+    ) -> Result<()> {
+        let encoded: Vec<_> =
+            cells.clone().into_par_iter().map(|cell| self.encode(block, cell)).collect();
+        for (cell, encoded) in cells.zip(encoded) {
+            let cell_id = &block.cell_ids[cell];
+            report.count(cell_id, encoded.as_ref().map(|(encoding, _)| encoding));
+            if let Some((encoding, counts)) = encoded {
+                let metadata = self.metadata(block, cell);
+                writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
+                writer.checkpoint(report)?;
+            }
+        }
+        Ok(())
     }
 
     /// A cell's tokens, and the counts behind them if they are to be kept.
