@@ -566,8 +566,8 @@ pub enum ArrowFault {
     WideToken {
         /// The row.
         row: usize,
-        /// The token.
-        found: i128,
+        /// The token, or the number of 64 bits nearest to it.
+        found: i64,
     },
 
     /// A whole number without sign is beyond those with one.
