@@ -217,6 +217,17 @@ pub enum Error {
         partial: PathBuf,
     },
 
+    /// A data set could not be finished, but what is finished of it stays.
+    #[error("{source}; {}", kept(*rows, partial))]
+    Unfinished {
+        /// Rows that stay, so that the same call goes on after them.
+        rows: usize,
+        /// Where they stay.
+        partial: PathBuf,
+        /// Why it could not be finished.
+        source: Box<Error>,
+    },
+
     /// Another run writes the folder.
     #[error("{path} is being written by another run")]
     Locked {
@@ -399,7 +410,9 @@ pub enum Error {
 fn kept(rows: usize, partial: &Path) -> String {
     match rows {
         0 => "nothing was kept".to_owned(),
-        _ => format!("{} keeps {rows} of them, the same command goes on there", partial.display()),
+        _ => {
+            format!("{} keeps {rows} rows, after which the same command goes on", partial.display())
+        }
     }
 }
 
@@ -564,8 +577,8 @@ pub enum ArrowFault {
     WideToken {
         /// The row.
         row: usize,
-        /// The token.
-        found: i128,
+        /// The token, or the number of 64 bits nearest to it.
+        found: i64,
     },
 
     /// A whole number without sign is beyond those with one.

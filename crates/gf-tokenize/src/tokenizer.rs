@@ -1,6 +1,10 @@
 //! Cells become a data set: they are encoded in parallel and written in their order.
 
-use std::{ops::ControlFlow, path::Path, sync::Arc};
+use std::{
+    ops::{ControlFlow, Range},
+    path::Path,
+    sync::Arc,
+};
 
 use gf_corpus::{CellBlock, Cells, Gene, Layout, MetadataField, MetadataValue};
 use rayon::prelude::*;
@@ -111,35 +115,23 @@ pub fn tokenize(
     let (mut writer, begun) =
         DatasetWriter::resume::<TokenizeReport>(out, job.writer_options(options), &key)?;
     let mut report = begun.unwrap_or_default();
-    let mut to_skip = report.cells + report.not_passed;
-    let total = cells.n_cells();
-    while let Some(block) = cells.next_block()? {
-        job.turn_to(&block);
-        let n_cells = block.cell_ids.len();
-        let skipped = n_cells.min(usize::try_from(to_skip).unwrap_or(n_cells));
-        to_skip -= skipped as u64;
-        for first in (skipped..n_cells).step_by(CELLS_AT_ONCE) {
-            let some = first..n_cells.min(first + CELLS_AT_ONCE);
-            let encoded = some.clone().into_par_iter().map(|cell| job.encode(&block, cell));
-            let encoded: Vec<Encoded> = encoded.collect::<Result<_>>()?;
-            for (cell, encoded) in some.zip(encoded) {
-                report.count(&block.cell_ids[cell], &encoded);
-                if let Encoded::Tokens(encoding, counts) = encoded {
-                    let (cell_id, metadata) = (&block.cell_ids[cell], job.metadata(&block, cell));
-                    writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
-                    writer.checkpoint(&report)?;
-                }
-            }
-        }
-        let done = cells.n_read();
-        if progress(Progress { done, total }).is_break() {
-            let (partial, rows) = (writer.partial().0.to_owned(), writer.partial().1);
-            return Err(Error::Interrupted { done, total, rows, partial });
-        }
-    }
+    job.encode_all(cells, &mut writer, &mut report, progress)
+        .map_err(|error| unfinished(error, &writer))?;
     report.not_selected = cells.n_all() - report.cells - report.not_passed;
     writer.finish(encoder.vocabulary(), encoder.medians_hash(), encoder.max_len())?;
     Ok(report)
+}
+
+/// The error with what stays of the work, if anything does.
+fn unfinished(error: Error, writer: &DatasetWriter) -> Error {
+    let (partial, rows) = writer.partial();
+    match error {
+        error if rows == 0 => error,
+        Error::Interrupted { done, total, .. } => {
+            Error::Interrupted { done, total, rows, partial: partial.into() }
+        }
+        source => Error::Unfinished { rows, partial: partial.into(), source: Box::new(source) },
+    }
 }
 
 /// What decides the rows of a tokenisation.
@@ -205,6 +197,56 @@ impl<'a> Job<'a> {
         let columns = self.kept.iter().map(|(_, field)| (field.name.clone(), field.kind));
         let TokenizeOptions { counts, shard_rows, .. } = *options;
         WriterOptions { columns: columns.collect(), counts, shard_rows }
+    }
+
+    /// Encodes and pushes the cells that the report has not seen yet.
+    fn encode_all(
+        &mut self,
+        cells: &mut dyn Cells,
+        writer: &mut DatasetWriter,
+        report: &mut TokenizeReport,
+        progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let mut to_skip = report.cells + report.not_passed;
+        let total = cells.n_cells();
+        while let Some(block) = cells.next_block()? {
+            self.turn_to(&block);
+            let n_cells = block.cell_ids.len();
+            let skipped = n_cells.min(usize::try_from(to_skip).unwrap_or(n_cells));
+            to_skip -= skipped as u64;
+            for first in (skipped..n_cells).step_by(CELLS_AT_ONCE) {
+                let some = first..n_cells.min(first + CELLS_AT_ONCE);
+                self.encode_some(&block, some, writer, report)?;
+            }
+            let done = cells.n_read();
+            if progress(Progress { done, total }).is_break() {
+                let (partial, rows) = (writer.partial().0.into(), 0);
+                return Err(Error::Interrupted { done, total, rows, partial });
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes cells of a block in parallel and pushes them in their order.
+    fn encode_some(
+        &self,
+        block: &CellBlock,
+        cells: Range<usize>,
+        writer: &mut DatasetWriter,
+        report: &mut TokenizeReport,
+    ) -> Result<()> {
+        let encoded = cells.clone().into_par_iter().map(|cell| self.encode(block, cell));
+        let encoded: Vec<Encoded> = encoded.collect::<Result<_>>()?;
+        for (cell, encoded) in cells.zip(encoded) {
+            let cell_id = &block.cell_ids[cell];
+            report.count(cell_id, &encoded);
+            if let Encoded::Tokens(encoding, counts) = encoded {
+                let metadata = self.metadata(block, cell);
+                writer.push_counted(cell_id, &encoding.tokens, &counts, &metadata)?;
+                writer.checkpoint(report)?;
+            }
+        }
+        Ok(())
     }
 
     /// Prepares the genes of a block, which mostly are those of the one before.

@@ -43,7 +43,10 @@ impl TokenLists {
     pub(super) fn check_ids(&self, bytes: &[u8], first_row: usize) -> Result<(), ArrowFault> {
         match (0..self.n_rows).find_map(|row| Some((row, self.unsound_id(bytes, row)?))) {
             None => Ok(()),
-            Some((row, found)) => Err(ArrowFault::WideToken { row: first_row + row, found }),
+            Some((row, found)) => {
+                let found = i64::try_from(found).unwrap_or(i64::MAX);
+                Err(ArrowFault::WideToken { row: first_row + row, found })
+            }
         }
     }
 

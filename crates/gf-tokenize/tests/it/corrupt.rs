@@ -61,7 +61,8 @@ fn read_all(source: &Path, bytes: &[u8]) -> Result<usize, Error> {
     }
     for column in dataset.columns() {
         if let Ok(values) = dataset.column(column) {
-            assert_eq!(values.iter().map(|value| value.err()).count(), dataset.len());
+            // Corrupt values are errors here, and none is a panic.
+            assert!(values.iter().filter(Result::is_ok).count() <= dataset.len());
         }
     }
     Ok(dataset.len())

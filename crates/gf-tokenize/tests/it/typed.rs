@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gf_tokenize::{
     Arithmetic, CellCounts, Dataset, DatasetWriter, Error, Fractions, MetadataKind,
-    MetadataValue as V, RankEncoder, Split, Vocabulary, WriterOptions,
+    MetadataValue as V, ModelTokens, RankEncoder, Split, Vocabulary, WriterOptions,
 };
 use proptest::{collection::vec, option, prelude::*};
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
@@ -210,4 +210,22 @@ fn the_features_name_every_kind() {
     let found = KINDS.map(|(name, _)| dtype(name));
     assert_eq!(found, ["string", "int64", "float64", "bool"]);
     assert_eq!(info["features"]["counts"]["feature"]["dtype"], "float64");
+}
+
+/// Where a data set and a model meet: the same tokens and the same medians, or an error.
+#[test]
+fn a_model_knows_its_tokens() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dataset = Dataset::open(&write(scratch.path(), &[], 1)).unwrap();
+    let tokens = ModelTokens::of(dataset.manifest().unwrap());
+    assert_eq!(ModelTokens::read(scratch.path()).unwrap(), None);
+    tokens.write(scratch.path()).unwrap();
+    assert_eq!(ModelTokens::read(scratch.path()).unwrap().as_ref(), Some(&tokens));
+    tokens.check(&dataset).unwrap();
+    let medians = ModelTokens { medians: "others".to_owned(), ..tokens.clone() };
+    let refused = medians.check(&dataset).unwrap_err();
+    assert!(matches!(&refused, Error::MediansHash { expected, .. } if expected == "others"));
+    let vocabulary = ModelTokens { vocabulary: "other".to_owned(), ..tokens };
+    let refused = vocabulary.check(&dataset).unwrap_err();
+    assert!(matches!(refused, Error::VocabularyHash { .. }), "{refused}");
 }
