@@ -130,7 +130,7 @@ impl Visitor<'_> for PlainVisitor {
     }
 
     fn visit_u64<E>(self, number: u64) -> Result<Plain, E> {
-        Ok(Plain(i64::try_from(number).map_or(Value::Float(number as f64), |n| Value::Int(n))))
+        Ok(Plain(i64::try_from(number).map_or(Value::Float(number as f64), Value::Int)))
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Plain, E> {
