@@ -16,7 +16,7 @@ use self::{
 use super::{
     CountSource, SourceBlock, SourceGene, SourceOptions,
     gene_columns::{GeneColumn, gene_rows},
-    hdf5::H5,
+    tree::Tree,
 };
 use crate::error::{Error, Result};
 
@@ -49,14 +49,14 @@ pub(super) struct H5adSource {
 }
 
 impl H5adSource {
-    pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
-        let cells = Table::open(h5, "obs")?;
+    pub(super) fn open(tree: Tree, options: &SourceOptions) -> Result<Self> {
+        let cells = Table::open(tree, "obs")?;
         let (matrix, genes) = match &options.layer {
-            Some(layer) => open_layer(h5, layer, &cells)?,
-            None => choose(h5, &cells)?,
+            Some(layer) => open_layer(tree, layer, &cells)?,
+            None => choose(tree, &cells)?,
         };
         let columns = cells.columns.iter().map(|(name, _)| name.clone()).collect();
-        let path = h5.path().to_owned();
+        let path = tree.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
 }
@@ -136,27 +136,27 @@ fn candidates(layer: &str) -> Vec<(String, &'static str)> {
     }
 }
 
-fn find(h5: &H5, layer: &str) -> Option<(String, &'static str)> {
-    candidates(layer).into_iter().find(|(object, _)| h5.has(object))
+fn find(tree: Tree, layer: &str) -> Option<(String, &'static str)> {
+    candidates(layer).into_iter().find(|(object, _)| tree.has(object))
 }
 
-fn open_layer(h5: &H5, layer: &str, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
-    let Some((object, var)) = find(h5, layer) else {
-        return Err(missing(h5, layer));
+fn open_layer(tree: Tree, layer: &str, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
+    let Some((object, var)) = find(tree, layer) else {
+        return Err(missing(tree, layer));
     };
-    let genes = genes(&Frame::read(h5, var, MAX_GENES)?);
-    let matrix = Matrix::open(h5, &object, cells.n_rows, genes.len())?;
+    let genes = genes(&Frame::read(tree, var, MAX_GENES)?);
+    let matrix = Matrix::open(tree, &object, cells.n_rows, genes.len())?;
     Ok((matrix, genes))
 }
 
 /// The first matrix that holds raw counts as far as its beginning tells.
-fn choose(h5: &H5, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
+fn choose(tree: Tree, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
     let mut refused = None;
     for layer in ["X", "raw/X", "layers/counts"] {
-        if find(h5, layer).is_none() {
+        if find(tree, layer).is_none() {
             continue;
         }
-        let (matrix, genes) = open_layer(h5, layer, cells)?;
+        let (matrix, genes) = open_layer(tree, layer, cells)?;
         match matrix.probe(&Names { cells, genes: &genes }) {
             Ok(()) => return Ok((matrix, genes)),
             // The matrix meant for raw counts comes later: its defect is the telling one.
@@ -164,15 +164,15 @@ fn choose(h5: &H5, cells: &Table) -> Result<(Matrix, Vec<SourceGene>)> {
             Err(error) => return Err(error),
         }
     }
-    Err(refused.unwrap_or_else(|| missing(h5, "X, raw/X or layers/counts")))
+    Err(refused.unwrap_or_else(|| missing(tree, "X, raw/X or layers/counts")))
 }
 
-fn missing(h5: &H5, layer: &str) -> Error {
+fn missing(tree: Tree, layer: &str) -> Error {
     let mut present: Vec<String> =
-        h5.children("layers").iter().map(|l| format!("layers/{l}")).collect();
-    present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| h5.has(m)).map(str::to_owned));
+        tree.children("layers").iter().map(|l| format!("layers/{l}")).collect();
+    present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| tree.has(m)).map(str::to_owned));
     let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
-    Error::MissingLayer { path: h5.path().to_owned(), layer: layer.to_owned(), present }
+    Error::MissingLayer { path: tree.path().to_owned(), layer: layer.to_owned(), present }
 }
 
 /// The gene rows a var table describes.

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
-
-use super::super::hdf5::Data;
-use crate::error::Result;
+use super::super::element::{Element, Order, integer};
 
 /// Labels of a categorical column; one can be missing.
 pub(super) type Labels = Arc<[Option<String>]>;
@@ -25,37 +22,24 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// Values of a type from the cells they are stored in; `None` if the type
-    /// is not one that anndata writes for a plain column.
-    pub(super) fn decode<'a>(
-        data: &Data,
-        kind: &DatatypeMessage,
+    /// Numbers or truth values from the bytes of each; `None` if the type is
+    /// not one that anndata writes for a plain column.
+    pub(super) fn numbers<'a>(
+        element: Element,
         cells: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Option<Self>> {
-        use DatatypeMessage as Kind;
-        Ok(Some(match kind {
-            Kind::VarLenString { .. } | Kind::FixedString { .. } => {
-                return Ok(data.texts(kind, cells)?.map(Self::Text));
+    ) -> Option<Self> {
+        let order = Order::Little;
+        Some(match element {
+            Element::Boolean => Self::booleans(cells.map(|cell| integer(cell, 1, false)).collect()),
+            Element::Integer { size, signed, order: of } if of == order && (1..=8).contains(&size) => {
+                Self::Integers(cells.map(|cell| integer(cell, size, signed)).collect())
             }
-            Kind::Enum { .. } if kind.element_size() == 1 => {
-                Self::booleans(cells.map(|cell| integer(cell, 1, false)).collect())
+            Element::Float { size: size @ (4 | 8), order: of } if of == order => {
+                let values = cells.map(|cell| float(cell, size)).collect();
+                Self::Floats { values, single: size == 4 }
             }
-            Kind::FixedPoint {
-                size: size @ 1..=8,
-                signed,
-                byte_order: ByteOrder::LittleEndian,
-                ..
-            } => Self::Integers(cells.map(|cell| integer(cell, *size as usize, *signed)).collect()),
-            Kind::FloatingPoint {
-                size: size @ (4 | 8),
-                byte_order: ByteOrder::LittleEndian,
-                ..
-            } => {
-                let values = cells.map(|cell| float(cell, *size as usize)).collect();
-                Self::Floats { values, single: *size == 4 }
-            }
-            _ => return Ok(None),
-        }))
+            _ => return None,
+        })
     }
 
     /// Truth values, written as pandas writes them.
@@ -99,16 +83,6 @@ impl Column {
             }
         }
     }
-}
-
-fn integer(cell: &[u8], size: usize, signed: bool) -> i128 {
-    let cell = &cell[..cell.len().min(size)];
-    let negative = signed && cell.last().is_some_and(|byte| byte & 0x80 != 0);
-    let mut wide = [if negative { 0xff } else { 0 }; 16];
-    for (to, from) in wide.iter_mut().zip(cell) {
-        *to = *from;
-    }
-    i128::from_le_bytes(wide)
 }
 
 fn float(cell: &[u8], size: usize) -> f64 {
