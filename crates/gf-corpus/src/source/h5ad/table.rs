@@ -38,8 +38,8 @@ impl Table {
             return Err(tree.encoding(object, "nothing", "a table"));
         }
         let mut room = MAX_LABEL_BYTES;
-        let mut table = match h5 {
-            Tree::Hdf5(h5) if !h5.is_group(object) => compound::open(tree, object, &mut room)?,
+        let mut table = match tree {
+            Tree::Hdf5(h5) if !h5.is_group(object) => compound::open(h5, object, &mut room)?,
             _ => open_group(tree, object, &mut room)?,
         };
         table.set_unreadable_aside();

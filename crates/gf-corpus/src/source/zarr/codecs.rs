@@ -38,7 +38,7 @@ enum Squeeze {
 impl Chain {
     /// The codecs, or the name of one that is not undone.
     pub(super) fn new(chain: &CodecChain) -> Result<Self, String> {
-        let [] | [_] = chain.array_to_array_codecs() else {
+        let ([] | [_]) = chain.array_to_array_codecs() else {
             return Err("two transposes".to_owned());
         };
         let transpose = chain.array_to_array_codecs().first().cloned();
