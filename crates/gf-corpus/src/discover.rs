@@ -8,6 +8,7 @@ use std::{
 use crate::{
     catalogue::Catalogue,
     error::{Error, Result},
+    source::is_zarr,
     study::Study,
 };
 
@@ -79,7 +80,7 @@ fn search(
         list.push(path.to_owned());
         return Ok(());
     }
-    if has_ending(path, &["zarr"]) || is_mex(path)? {
+    if has_ending(path, &["zarr"]) || is_zarr(path) || is_mex(path)? {
         files.push(path.to_owned());
         return Ok(());
     }

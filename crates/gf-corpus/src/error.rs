@@ -23,15 +23,9 @@ pub enum Error {
         /// The text.
         found: String,
     },
-    /// An AnnData zarr store.
-    #[error("{path}: an AnnData zarr store, which is not read; save it as .h5ad", path = path.display())]
-    Zarr {
-        /// The folder.
-        path: PathBuf,
-    },
     /// A path that is none of the formats.
     #[error(
-        "{path}: neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
+        "{path}: neither a folder with a matrix.mtx or an AnnData zarr nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
         path = path.display()
     )]
     UnknownFormat {
@@ -110,6 +104,16 @@ pub enum Error {
         /// The object inside the file.
         object: String,
         /// What the reader said.
+        reason: String,
+    },
+    /// A part of a zarr folder cannot be read.
+    #[error("{path}: {object}: {reason}", path = path.display())]
+    Zarr {
+        /// The folder.
+        path: PathBuf,
+        /// The object inside the folder.
+        object: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// An `.h5ad` part is stored in a way this reader does not know.

@@ -11,7 +11,10 @@ use crate::{
 };
 
 mod text;
+mod element;
 mod hdf5;
+mod zarr;
+mod tree;
 mod texts;
 mod values;
 mod gene_columns;
@@ -25,6 +28,9 @@ mod delimited;
 
 use hdf5::H5;
 pub(crate) use text::{Lines, open_text};
+use tree::Tree;
+use zarr::Folder;
+pub(crate) use zarr::is_zarr;
 
 /// Farthest a stored value may lie from a whole number and still be a count.
 ///
@@ -35,7 +41,7 @@ pub const COUNT_TOLERANCE: f64 = 1e-6;
 /// How to read a file of counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// The matrix of an `.h5ad` file: `X`, `raw/X` or the name of a layer.
+    /// The matrix of an `.h5ad` file or AnnData zarr folder: `X`, `raw/X` or the name of a layer.
     /// Without it: `X` if it holds raw counts, else `raw/X`, else the layer
     /// `counts`. Of a `.loom` file: `matrix` (which is read without it) or the
     /// name of a layer; of a 10x HDF5 file: the group of a genome. MEX folders
@@ -142,7 +148,8 @@ pub trait CountSource: Send {
 }
 
 /// Opens a 10x MEX folder (v2 or v3 layout, gzip or plain) or the
-/// `…matrix.mtx` of one; an `.h5ad` or `.loom` file; an `.h5` or `.hdf5` file,
+/// `…matrix.mtx` of one; an AnnData zarr folder (format 2 or 3); an `.h5ad` or
+/// `.loom` file; an `.h5` or `.hdf5` file,
 /// which is known by its content: 10x HDF5, or one of the two others under a
 /// wrong name; or a table of text (`.csv`, `.tsv`, `.txt`), which may be gzip.
 ///
@@ -153,23 +160,22 @@ pub fn open_source(path: &Path, options: &SourceOptions) -> Result<Box<dyn Count
     let meta = std::fs::metadata(path).map_err(Error::io(path))?;
     if meta.is_dir() {
         if is_zarr(path) {
-            return Err(Error::Zarr { path: path.to_owned() });
+            let folder = Folder::open(path)?;
+            return Ok(Box::new(h5ad::H5adSource::open(Tree::Zarr(&folder), options)?));
         }
         return Ok(Box::new(mex::MexSource::open(path)?));
     }
     let end = path.extension().unwrap_or_default().to_ascii_lowercase();
     match end.to_str() {
-        Some("h5ad") => Ok(Box::new(h5ad::H5adSource::open(&H5::open(path)?, options)?)),
+        Some("h5ad") => {
+            Ok(Box::new(h5ad::H5adSource::open(Tree::Hdf5(&H5::open(path)?), options)?))
+        }
         Some("loom") => Ok(Box::new(loom::LoomSource::open(&H5::open(path)?, options)?)),
         Some("h5" | "hdf5") => open_hdf5(&H5::open(path)?, options),
         _ if mex::is_matrix(path) => Ok(Box::new(mex::MexSource::open(path)?)),
         _ if delimited::is_table(path) => Ok(Box::new(delimited::DelimitedSource::open(path)?)),
         _ => Err(Error::UnknownFormat { path: path.to_owned() }),
     }
-}
-
-fn is_zarr(folder: &Path) -> bool {
-    ["zarr.json", ".zgroup"].iter().any(|name| folder.join(name).is_file())
 }
 
 /// Opens an HDF5 file by what lies in it.
@@ -179,7 +185,7 @@ fn open_hdf5(h5: &H5, options: &SourceOptions) -> Result<Box<dyn CountSource>> {
         return Ok(Box::new(tenx_h5::TenxSource::open(h5, options)?));
     }
     if has(["obs", "var"]) {
-        return Ok(Box::new(h5ad::H5adSource::open(h5, options)?));
+        return Ok(Box::new(h5ad::H5adSource::open(Tree::Hdf5(h5), options)?));
     }
     if has(["matrix", "row_attrs"]) {
         return Ok(Box::new(loom::LoomSource::open(h5, options)?));

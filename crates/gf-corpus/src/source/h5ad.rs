@@ -16,7 +16,7 @@ use self::{
 use super::{
     CountSource, SourceBlock, SourceGene, SourceOptions, Storage,
     gene_columns::{GeneColumn, gene_rows},
-    hdf5::H5,
+    tree::Tree,
 };
 use crate::{
     error::{Error, Result},
@@ -54,15 +54,15 @@ pub(super) struct H5adSource {
 }
 
 impl H5adSource {
-    pub(super) fn open(h5: &H5, options: &SourceOptions) -> Result<Self> {
-        let cells = Table::open(h5, "obs")?;
+    pub(super) fn open(tree: Tree, options: &SourceOptions) -> Result<Self> {
+        let cells = Table::open(tree, "obs")?;
         let (matrix, genes) = match &options.layer {
-            Some(layer) => open_layer(h5, layer, &cells, options)?,
-            None => choose(h5, &cells, options)?,
+            Some(layer) => open_layer(tree, layer, &cells, options)?,
+            None => choose(tree, &cells, options)?,
         };
         let columns = cells.columns.iter();
         let columns = columns.map(|(name, stored)| stored.metadata_field(name)).collect();
-        let path = h5.path().to_owned();
+        let path = tree.path().to_owned();
         Ok(Self { path, genes, cells, columns, matrix, next_cell: 0 })
     }
 }
@@ -148,36 +148,36 @@ fn candidates(layer: &str) -> Vec<(String, &'static str)> {
     }
 }
 
-fn find(h5: &H5, layer: &str) -> Option<(String, &'static str)> {
-    candidates(layer).into_iter().find(|(object, _)| h5.has(object))
+fn find(tree: Tree, layer: &str) -> Option<(String, &'static str)> {
+    candidates(layer).into_iter().find(|(object, _)| tree.has(object))
 }
 
 fn open_layer(
-    h5: &H5,
+    tree: Tree,
     layer: &str,
     cells: &Table,
     options: &SourceOptions,
 ) -> Result<(Matrix, Vec<SourceGene>)> {
-    let Some((object, var)) = find(h5, layer) else {
-        return Err(missing(h5, layer));
+    let Some((object, var)) = find(tree, layer) else {
+        return Err(missing(tree, layer));
     };
-    let table = Frame::read(h5, var, MAX_GENES)?;
+    let table = Frame::read(tree, var, MAX_GENES)?;
     let genes = match &options.gene_column {
         None => genes(&table),
-        Some(name) => named_genes(h5, var, &table, name)?,
+        Some(name) => named_genes(tree, var, &table, name)?,
     };
-    let matrix = Matrix::open(h5, &object, cells.n_rows, genes.len())?;
+    let matrix = Matrix::open(tree, &object, cells.n_rows, genes.len())?;
     Ok((matrix, genes))
 }
 
 /// The first matrix that holds raw counts as far as its beginning tells.
-fn choose(h5: &H5, cells: &Table, options: &SourceOptions) -> Result<(Matrix, Vec<SourceGene>)> {
+fn choose(tree: Tree, cells: &Table, options: &SourceOptions) -> Result<(Matrix, Vec<SourceGene>)> {
     let mut refused = None;
     for layer in ["X", "raw/X", "layers/counts"] {
-        if find(h5, layer).is_none() {
+        if find(tree, layer).is_none() {
             continue;
         }
-        let (matrix, genes) = open_layer(h5, layer, cells, options)?;
+        let (matrix, genes) = open_layer(tree, layer, cells, options)?;
         match matrix.probe(&Names { cells, genes: &genes }) {
             Ok(()) => return Ok((matrix, genes)),
             // The matrix meant for raw counts comes later: its defect is the telling one.
@@ -185,15 +185,15 @@ fn choose(h5: &H5, cells: &Table, options: &SourceOptions) -> Result<(Matrix, Ve
             Err(error) => return Err(error),
         }
     }
-    Err(refused.unwrap_or_else(|| missing(h5, "X, raw/X or layers/counts")))
+    Err(refused.unwrap_or_else(|| missing(tree, "X, raw/X or layers/counts")))
 }
 
-fn missing(h5: &H5, layer: &str) -> Error {
+fn missing(tree: Tree, layer: &str) -> Error {
     let mut present: Vec<String> =
-        h5.children("layers").iter().map(|l| format!("layers/{l}")).collect();
-    present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| h5.has(m)).map(str::to_owned));
+        tree.children("layers").iter().map(|l| format!("layers/{l}")).collect();
+    present.extend(["X", "raw/X", "raw.X"].into_iter().filter(|m| tree.has(m)).map(str::to_owned));
     let present = if present.is_empty() { "none".to_owned() } else { present.join(", ") };
-    Error::MissingLayer { path: h5.path().to_owned(), layer: layer.to_owned(), present }
+    Error::MissingLayer { path: tree.path().to_owned(), layer: layer.to_owned(), present }
 }
 
 /// The gene rows a var table describes.
@@ -202,7 +202,7 @@ fn genes(var: &Frame) -> Vec<SourceGene> {
 }
 
 /// The gene rows as one column names them, or the index.
-fn named_genes(h5: &H5, var: &str, table: &Frame, name: &str) -> Result<Vec<SourceGene>> {
+fn named_genes(tree: Tree, var: &str, table: &Frame, name: &str) -> Result<Vec<SourceGene>> {
     let gene = |id: String| SourceGene { id, symbol: None };
     if name == INDEX {
         return Ok(table.index.iter().cloned().map(gene).collect());
@@ -210,7 +210,7 @@ fn named_genes(h5: &H5, var: &str, table: &Frame, name: &str) -> Result<Vec<Sour
     let Some((_, column)) = table.columns.iter().find(|(column, _)| column == name) else {
         let names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
         let found = format!("the columns {}", names.join(", "));
-        return Err(h5.encoding(var, found, &format!("a column {name}")));
+        return Err(tree.encoding(var, found, &format!("a column {name}")));
     };
     Ok((0..table.index.len()).map(|row| gene(column.get(row).unwrap_or_default())).collect())
 }

@@ -1,15 +1,53 @@
 //! Stored numbers of any type, and the raw counts they stand for.
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
+use rust_hdf5::H5Type;
 
-use super::{hdf5::Data, raw_count};
-use crate::error::Result;
+use super::{
+    element::{Element, Order},
+    hdf5::Data,
+    raw_count,
+};
+use crate::error::{Error, Result};
+
+/// An array that numbers can be read from.
+pub(super) trait Numbers {
+    /// The type of its elements.
+    fn element(&self) -> Element;
+
+    /// A box of it in its own type, row by row.
+    fn slice<T: H5Type + bytemuck::Pod>(
+        &self,
+        starts: &[usize],
+        counts: &[usize],
+    ) -> Result<Vec<T>>;
+
+    /// It is not stored as it should be.
+    fn encoding(&self, expected: &str) -> Error;
+}
+
+impl Numbers for Data {
+    fn element(&self) -> Element {
+        Element::of(&self.kind)
+    }
+
+    fn slice<T: H5Type + bytemuck::Pod>(
+        &self,
+        starts: &[usize],
+        counts: &[usize],
+    ) -> Result<Vec<T>> {
+        self.slice(starts, counts)
+    }
+
+    fn encoding(&self, expected: &str) -> Error {
+        self.encoding(expected)
+    }
+}
 
 /// Whether numpy computes with such numbers and 32-bit floats in 32-bit floats.
-pub(super) fn is_narrow(data: &Data) -> bool {
-    match data.kind {
-        DatatypeMessage::FloatingPoint { size, .. } => size <= 4,
-        DatatypeMessage::FixedPoint { size, .. } => size <= 2,
+pub(super) fn is_narrow(numbers: &impl Numbers) -> bool {
+    match numbers.element() {
+        Element::Float { size, .. } => size <= 4,
+        Element::Integer { size, .. } => size <= 2,
         _ => false,
     }
 }
@@ -24,9 +62,8 @@ pub(super) enum Values {
 }
 
 impl Values {
-    /// A box of the data set, row by row.
-    pub(super) fn read(data: &Data, starts: &[usize], counts: &[usize]) -> Result<Self> {
-        use DatatypeMessage as Kind;
+    /// A box of an array, row by row.
+    pub(super) fn read(data: &impl Numbers, starts: &[usize], counts: &[usize]) -> Result<Self> {
         if counts.contains(&0) {
             return Ok(Self::Singles(Vec::new()));
         }
@@ -35,28 +72,27 @@ impl Values {
                 data.slice::<$kind>(starts, counts)?.into_iter().map(i64::from).collect()
             };
         }
-        let (Kind::FixedPoint { byte_order: order, .. }
-        | Kind::FloatingPoint { byte_order: order, .. }) = &data.kind
-        else {
+        let element = data.element();
+        let (Element::Integer { order, .. } | Element::Float { order, .. }) = element else {
             return Err(data.encoding("numbers"));
         };
-        if *order != ByteOrder::LittleEndian {
+        if order != Order::Little {
             return Err(data.encoding("little-endian numbers"));
         }
-        Ok(match data.kind {
-            Kind::FloatingPoint { size: 4, .. } => Self::Singles(data.slice(starts, counts)?),
-            Kind::FloatingPoint { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
-            Kind::FixedPoint { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
-            Kind::FixedPoint { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
-            Kind::FixedPoint { size: 4, signed: true, .. } => {
+        Ok(match element {
+            Element::Float { size: 4, .. } => Self::Singles(data.slice(starts, counts)?),
+            Element::Float { size: 8, .. } => Self::Floats(data.slice(starts, counts)?),
+            Element::Integer { size: 1, signed: true, .. } => Self::Integers(integers!(i8)),
+            Element::Integer { size: 2, signed: true, .. } => Self::Integers(integers!(i16)),
+            Element::Integer { size: 4, signed: true, .. } => {
                 Self::Words(data.slice(starts, counts)?)
             }
-            Kind::FixedPoint { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
-            Kind::FixedPoint { size: 1, .. } => Self::Integers(integers!(u8)),
-            Kind::FixedPoint { size: 2, .. } => Self::Integers(integers!(u16)),
-            Kind::FixedPoint { size: 4, .. } => Self::Integers(integers!(u32)),
+            Element::Integer { size: 8, signed: true, .. } => Self::Integers(integers!(i64)),
+            Element::Integer { size: 1, .. } => Self::Integers(integers!(u8)),
+            Element::Integer { size: 2, .. } => Self::Integers(integers!(u16)),
+            Element::Integer { size: 4, .. } => Self::Integers(integers!(u32)),
             // Above i64::MAX it becomes negative, which is refused as well.
-            Kind::FixedPoint { size: 8, .. } => Self::Integers(
+            Element::Integer { size: 8, .. } => Self::Integers(
                 data.slice::<u64>(starts, counts)?.into_iter().map(|v| v as i64).collect(),
             ),
             _ => return Err(data.encoding("integers of 1 to 8 bytes, f32 or f64")),

@@ -24,6 +24,7 @@ mod refused;
 mod suite;
 mod tables;
 mod tenx_h5;
+mod zarr;
 
 #[test]
 fn tensor_suite_on_flex() {

@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
-
-use super::super::hdf5::Data;
-use crate::{
-    error::Result,
-    metadata::{MetadataColumn, MetadataKind},
-};
+use super::super::element::{Element, Order, integer};
+use crate::metadata::{MetadataColumn, MetadataKind};
 
 /// Labels of a categorical column; one can be missing.
 pub(super) type Labels = Arc<[Option<String>]>;
@@ -30,37 +25,28 @@ pub(super) enum Column {
 }
 
 impl Column {
-    /// Values of a type from the cells they are stored in; `None` if the type
-    /// is not one that anndata writes for a plain column.
-    pub(super) fn decode<'a>(
-        data: &Data,
-        kind: &DatatypeMessage,
+    /// Numbers or truth values from the bytes of each; `None` if the type is
+    /// not one that anndata writes for a plain column.
+    pub(super) fn numbers<'a>(
+        element: Element,
         cells: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Option<Self>> {
-        use DatatypeMessage as Kind;
-        Ok(Some(match kind {
-            Kind::VarLenString { .. } | Kind::FixedString { .. } => {
-                return Ok(data.texts(kind, cells)?.map(Self::Text));
-            }
-            Kind::Enum { .. } if kind.element_size() == 1 => {
+    ) -> Option<Self> {
+        let order = Order::Little;
+        Some(match element {
+            Element::Boolean => {
                 Self::Booleans(cells.map(|cell| truth(integer(cell, 1, false))).collect())
             }
-            Kind::FixedPoint {
-                size: size @ 1..=8,
-                signed,
-                byte_order: ByteOrder::LittleEndian,
-                ..
-            } => Self::Integers(cells.map(|cell| integer(cell, *size as usize, *signed)).collect()),
-            Kind::FloatingPoint {
-                size: size @ (4 | 8),
-                byte_order: ByteOrder::LittleEndian,
-                ..
-            } => {
-                let values = cells.map(|cell| float(cell, *size as usize)).collect();
-                Self::Floats { values, single: *size == 4 }
+            Element::Integer { size, signed, order: of }
+                if of == order && (1..=8).contains(&size) =>
+            {
+                Self::Integers(cells.map(|cell| integer(cell, size, signed)).collect())
             }
-            _ => return Ok(None),
-        }))
+            Element::Float { size: size @ (4 | 8), order: of } if of == order => {
+                let values = cells.map(|cell| float(cell, size)).collect();
+                Self::Floats { values, single: size == 4 }
+            }
+            _ => return None,
+        })
     }
 
     /// Puts labels on a column of codes.
@@ -136,16 +122,6 @@ fn truth(code: i128) -> Option<bool> {
         1 => Some(true),
         _ => None,
     }
-}
-
-fn integer(cell: &[u8], size: usize, signed: bool) -> i128 {
-    let cell = &cell[..cell.len().min(size)];
-    let negative = signed && cell.last().is_some_and(|byte| byte & 0x80 != 0);
-    let mut wide = [if negative { 0xff } else { 0 }; 16];
-    for (to, from) in wide.iter_mut().zip(cell) {
-        *to = *from;
-    }
-    i128::from_le_bytes(wide)
 }
 
 fn float(cell: &[u8], size: usize) -> f64 {

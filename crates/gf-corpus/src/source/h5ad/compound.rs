@@ -4,7 +4,7 @@
 use rust_hdf5::DatatypeMessage;
 
 use super::{
-    super::hdf5::H5,
+    super::{hdf5::H5, tree::Tree},
     column::Labels,
     stored::{Stored, read_labels},
     table::Table,
@@ -48,5 +48,5 @@ pub(super) fn open(h5: &H5, object: &str, room: &mut usize) -> Result<Table> {
 
 /// Labels of a column of codes, where the file has them and they can be read.
 fn labels(h5: &H5, object: &str, room: &mut usize) -> Option<Labels> {
-    if h5.has(object) { read_labels(h5, object, room).ok().flatten() } else { None }
+    if h5.has(object) { read_labels(Tree::Hdf5(h5), object, room).ok().flatten() } else { None }
 }

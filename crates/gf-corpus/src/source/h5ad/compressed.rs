@@ -5,11 +5,10 @@ use std::{
     thread::{Builder, JoinHandle},
 };
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
-
 use super::super::{
-    hdf5::{Data, H5},
-    values::Values,
+    element::{Element, Order},
+    tree::{Array, Tree},
+    values::{Numbers, Values},
 };
 use crate::error::{Error, Result};
 
@@ -29,8 +28,8 @@ pub(super) struct Compressed {
 
 /// The stored values and their indices.
 struct Vectors {
-    indices: Data,
-    data: Data,
+    indices: Array,
+    data: Array,
     n_minor: usize,
 }
 
@@ -41,14 +40,14 @@ pub(super) struct Coming {
 }
 
 impl Compressed {
-    pub(super) fn open(h5: &H5, layer: &str, n_major: usize, n_minor: usize) -> Result<Self> {
+    pub(super) fn open(tree: Tree, layer: &str, n_major: usize, n_minor: usize) -> Result<Self> {
         let part = |name: &str| format!("{layer}/{name}");
-        let data = h5.dataset(&part("data"))?;
-        let indices = h5.twin()?.dataset(&part("indices"))?;
-        let offsets = h5.dataset(&part("indptr"))?;
+        let data = tree.array(&part("data"))?;
+        let indices = tree.twin(&part("indices"))?;
+        let offsets = tree.array(&part("indptr"))?;
         let length = |what: &str, found: usize, expected: usize| {
             let (found, expected) = (found as u64, expected as u64);
-            let (path, what) = (h5.path().to_owned(), format!("{layer}: {what}"));
+            let (path, what) = (tree.path().to_owned(), format!("{layer}: {what}"));
             if found == expected {
                 Ok(())
             } else {
@@ -70,7 +69,7 @@ impl Compressed {
             return Err(offsets.descending());
         }
         u32::try_from(n_major.max(n_minor))
-            .map_err(|_| h5.encoding(layer, "too many rows", "fewer than 2^32"))?;
+            .map_err(|_| tree.encoding(layer, "too many rows", "fewer than 2^32"))?;
         Ok(Self { offsets, vectors: Arc::new(Vectors { indices, data, n_minor }) })
     }
 
@@ -97,7 +96,7 @@ impl Compressed {
     }
 
     /// The stored values.
-    pub(super) fn data(&self) -> &Data {
+    pub(super) fn data(&self) -> &Array {
         &self.vectors.data
     }
 
@@ -128,7 +127,7 @@ impl Compressed {
     ) -> Result<JoinHandle<T>> {
         let vectors = Arc::clone(&self.vectors);
         let thread = Builder::new().spawn(move || read(&vectors));
-        thread.map_err(Error::io(&self.vectors.data.path))
+        thread.map_err(Error::io(self.vectors.data.path()))
     }
 }
 
@@ -165,8 +164,8 @@ impl Vectors {
         match indices.iter().position(|&index| index as usize >= self.n_minor) {
             None => Ok(indices),
             Some(offset) => Err(Error::Encoding {
-                path: self.indices.path.clone(),
-                object: self.indices.object.clone(),
+                path: self.indices.path().to_owned(),
+                object: self.indices.object().to_owned(),
                 found: format!("index {} at {}", indices[offset], from + offset),
                 expected: format!("indices below {}", self.n_minor),
             }),
@@ -175,14 +174,14 @@ impl Vectors {
 
     /// Whether the indices are integers of four bytes, as scipy makes them.
     fn has_plain_indices(&self) -> bool {
-        let order = ByteOrder::LittleEndian;
-        matches!(self.indices.kind, DatatypeMessage::FixedPoint { size: 4, byte_order, .. } if byte_order == order)
+        let element = self.indices.element();
+        matches!(element, Element::Integer { size: 4, order: Order::Little, .. })
     }
 }
 
 /// Where each row begins, some rows at a time.
 struct Offsets {
-    data: Data,
+    data: Array,
     n_values: usize,
     first: usize,
     window: Vec<usize>,
@@ -212,8 +211,8 @@ impl Offsets {
 
     fn descending(&self) -> Error {
         Error::Encoding {
-            path: self.data.path.clone(),
-            object: self.data.object.clone(),
+            path: self.data.path().to_owned(),
+            object: self.data.object().to_owned(),
             found: "descending offsets".to_owned(),
             expected: "offsets that ascend from 0".to_owned(),
         }

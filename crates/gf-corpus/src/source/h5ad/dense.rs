@@ -1,8 +1,8 @@
 //! Rows of a matrix that is stored with its zeros.
 
 use super::super::{
-    hdf5::{Data, H5},
-    values::Values,
+    tree::{Array, Tree},
+    values::{Numbers, Values},
 };
 use crate::{counts::CountMatrix, error::Result};
 
@@ -13,9 +13,9 @@ const MAX_PIECE: usize = 1 << 23;
 
 /// An open dense matrix, cells × genes.
 pub(super) struct Dense {
-    pub(super) data: Data,
+    pub(super) data: Array,
     /// A second handle, for one handle reads for one thread at a time.
-    twin: Data,
+    twin: Array,
     n_cells: usize,
     n_genes: usize,
     /// Rows of a piece: of whole chunks, unless those are too large.
@@ -26,13 +26,13 @@ pub(super) struct Dense {
 }
 
 impl Dense {
-    pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
-        let data = h5.dataset(layer)?;
+    pub(super) fn open(tree: Tree, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
+        let data = tree.array(layer)?;
         if data.shape() != [n_cells, n_genes] {
             let expected = format!("an array of shape [{n_cells}, {n_genes}]");
             return Err(data.encoding(&expected));
         }
-        let twin = h5.twin()?.dataset(layer)?;
+        let twin = tree.twin(layer)?;
         let row = n_genes.max(1);
         let chunk = data.chunk_dims().and_then(|dims| dims.first().copied()).unwrap_or(1).max(1);
         let piece = PIECE.div_ceil(row).next_multiple_of(chunk).min(MAX_PIECE / row).max(1);
@@ -69,7 +69,7 @@ impl Dense {
 
     fn counts(
         &self,
-        data: &Data,
+        data: &Array,
         start: usize,
         end: usize,
         refuse: impl Fn(usize, usize, String) -> crate::Error,

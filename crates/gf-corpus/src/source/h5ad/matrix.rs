@@ -9,9 +9,9 @@ use std::ops::Range;
 use super::{
     super::{
         Layout, SourceGene, Storage,
-        hdf5::{Data, H5},
+        tree::{Array, Tree},
         turned::Entry,
-        values::{Values, is_narrow},
+        values::{Numbers, Values, is_narrow},
     },
     ahead::Ahead,
     buckets::{Buckets, Census, MAX_BUCKET},
@@ -52,22 +52,23 @@ enum Store {
 }
 
 impl Matrix {
-    pub(super) fn open(h5: &H5, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
-        let format =
-            h5.attribute(layer, "encoding-type").or_else(|| h5.attribute(layer, "h5sparse_format"));
+    pub(super) fn open(tree: Tree, layer: &str, n_cells: usize, n_genes: usize) -> Result<Self> {
+        let format = tree
+            .attribute(layer, "encoding-type")
+            .or_else(|| tree.attribute(layer, "h5sparse_format"));
         let store = match format.as_deref() {
-            Some("csr_matrix" | "csr") if h5.is_group(layer) => {
-                let stored = Compressed::open(h5, layer, n_cells, n_genes)?;
+            Some("csr_matrix" | "csr") if tree.is_group(layer) => {
+                let stored = Compressed::open(tree, layer, n_cells, n_genes)?;
                 Store::Csr { stored, ahead: Ahead::default() }
             }
-            Some("csc_matrix" | "csc") if h5.is_group(layer) => {
-                let stored = Compressed::open(h5, layer, n_genes, n_cells)?;
+            Some("csc_matrix" | "csc") if tree.is_group(layer) => {
+                let stored = Compressed::open(tree, layer, n_genes, n_cells)?;
                 Store::Csc { stored, turned: None }
             }
-            _ if !h5.is_group(layer) => Store::Dense(Dense::open(h5, layer, n_cells, n_genes)?),
+            _ if !tree.is_group(layer) => Store::Dense(Dense::open(tree, layer, n_cells, n_genes)?),
             other => {
                 let found = format!("encoding {:?}", other.unwrap_or("none"));
-                return Err(h5.encoding(layer, found, "csr_matrix, csc_matrix or a dense array"));
+                return Err(tree.encoding(layer, found, "csr_matrix, csc_matrix or a dense array"));
             }
         };
         Ok(Self { layer: layer.to_owned(), n_cells, n_genes, store })
@@ -278,6 +279,6 @@ fn too_full(stored: &Compressed, cell: usize, most: u64) -> Error {
 }
 
 /// Values in each chunk of a vector.
-fn chunk_len(data: &Data) -> Option<usize> {
+fn chunk_len(data: &Array) -> Option<usize> {
     data.chunk_dims()?.first().copied()
 }

@@ -1,9 +1,14 @@
 //! Where a column of a table lies in the file, and windows of it.
 
-use rust_hdf5::{ByteOrder, DatatypeMessage};
+use rust_hdf5::DatatypeMessage;
 
 use super::{
-    super::hdf5::{Data, H5},
+    super::{
+        element::Element,
+        hdf5::Data,
+        tree::{Array, Tree},
+        values::Numbers,
+    },
     column::{Column, Labels},
 };
 use crate::{
@@ -19,35 +24,33 @@ const LABEL_WINDOW: usize = 1 << 12;
 /// A column in the file; what its values need of memory is read with them.
 pub(super) enum Stored {
     /// A vector of strings, numbers or booleans; labels if these are codes.
-    Vector { data: Data, kind: DatatypeMessage, labels: Option<Labels> },
+    Vector { data: Array, labels: Option<Labels> },
     /// A vector and a vector that is true where its values are missing.
-    Masked { values: Data, kind: DatatypeMessage, mask: Data },
+    Masked { values: Array, mask: Array },
     /// A part of the rows of a compound table.
     Member { offset: usize, kind: DatatypeMessage, labels: Option<Labels> },
 }
 
 impl Stored {
-    /// Finds a column stored as a data set or group; `None` if its encoding is
+    /// Finds a column stored as an array or group; `None` if its encoding is
     /// not one of those anndata writes for a plain column. Labels take their
     /// bytes from `room`.
-    pub(super) fn open(h5: &H5, object: &str, room: &mut usize) -> Result<Option<Self>> {
-        if !h5.is_group(object) {
-            let data = h5.dataset(object)?;
+    pub(super) fn open(tree: Tree, object: &str, room: &mut usize) -> Result<Option<Self>> {
+        if !tree.is_group(object) {
+            let data = tree.array(object)?;
             let is_vector = data.shape().len() == 1;
-            let kind = in_host_order(data.kind.clone());
-            return Ok(is_vector.then_some(Self::Vector { data, kind, labels: None }));
+            return Ok(is_vector.then_some(Self::Vector { data, labels: None }));
         }
         let part = |name: &str| format!("{object}/{name}");
-        match h5.attribute(object, "encoding-type").as_deref() {
+        match tree.attribute(object, "encoding-type").as_deref() {
             Some("categorical") => {
-                let codes = h5.dataset(&part("codes"))?;
-                Self::categorical(h5, codes, &part("categories"), room)
+                let codes = tree.array(&part("codes"))?;
+                Self::categorical(tree, codes, &part("categories"), room)
             }
             Some("nullable-integer" | "nullable-boolean" | "nullable-string-array") => {
-                let (values, mask) = (h5.dataset(&part("values"))?, h5.dataset(&part("mask"))?);
+                let (values, mask) = (tree.array(&part("values"))?, tree.array(&part("mask"))?);
                 let are_vectors = values.shape().len() == 1 && values.shape() == mask.shape();
-                let kind = in_host_order(values.kind.clone());
-                Ok(are_vectors.then_some(Self::Masked { values, kind, mask }))
+                Ok(are_vectors.then_some(Self::Masked { values, mask }))
             }
             _ => Ok(None),
         }
@@ -55,46 +58,44 @@ impl Stored {
 
     /// Codes with the labels stored under another name.
     pub(super) fn categorical(
-        h5: &H5,
-        codes: Data,
+        tree: Tree,
+        codes: Array,
         categories: &str,
         room: &mut usize,
     ) -> Result<Option<Self>> {
-        let is_codes = matches!(codes.kind, DatatypeMessage::FixedPoint { .. });
-        if !is_codes || codes.shape().len() != 1 {
+        if !codes.element().is_integer() || codes.shape().len() != 1 {
             return Ok(None);
         }
-        let Some(labels) = read_labels(h5, categories, room)? else { return Ok(None) };
-        let kind = in_host_order(codes.kind.clone());
-        Ok(Some(Self::Vector { data: codes, kind, labels: Some(labels) }))
+        let Some(labels) = read_labels(tree, categories, room)? else { return Ok(None) };
+        Ok(Some(Self::Vector { data: codes, labels: Some(labels) }))
     }
 
     /// What its values are as metadata.
     pub(super) fn metadata_kind(&self) -> MetadataKind {
-        let kind = match self {
-            Self::Vector { labels: Some(_), .. } | Self::Member { labels: Some(_), .. } => {
-                return MetadataKind::Text;
-            }
-            Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. } => {
-                kind
-            }
-        };
-        match kind {
+        if let Self::Vector { labels: Some(_), .. } | Self::Member { labels: Some(_), .. } = self {
+            return MetadataKind::Text;
+        }
+        match self.element() {
             // Some need more than the 63 bits of a whole number.
-            DatatypeMessage::FixedPoint { size: 8, signed: false, .. } => MetadataKind::Text,
-            DatatypeMessage::FixedPoint { .. } => MetadataKind::Integer,
-            DatatypeMessage::FloatingPoint { .. } => MetadataKind::Float,
-            DatatypeMessage::Enum { .. } => MetadataKind::Boolean,
-            _ => MetadataKind::Text,
+            Element::Integer { size: 8, signed: false, .. } => MetadataKind::Text,
+            Element::Integer { .. } => MetadataKind::Integer,
+            Element::Float { .. } => MetadataKind::Float,
+            Element::Boolean => MetadataKind::Boolean,
+            Element::Text | Element::Other => MetadataKind::Text,
         }
     }
 
     /// The column of that name, as metadata.
     pub(super) fn metadata_field(&self, name: &str) -> MetadataField {
-        let (Self::Vector { kind, .. } | Self::Masked { kind, .. } | Self::Member { kind, .. }) =
-            self;
-        let is_single = matches!(kind, DatatypeMessage::FloatingPoint { size: 4, .. });
+        let is_single = matches!(self.element(), Element::Float { size: 4, .. });
         MetadataField { is_single, ..MetadataField::new(name, self.metadata_kind()) }
+    }
+
+    fn element(&self) -> Element {
+        match self {
+            Self::Vector { data, .. } | Self::Masked { values: data, .. } => data.element(),
+            Self::Member { kind, .. } => Element::of(kind),
+        }
     }
 
     /// Number of values; `None` for a part of rows, which has as many as its table.
@@ -113,14 +114,10 @@ impl Stored {
         n: usize,
         rows: Option<(&Data, &[u8])>,
     ) -> Result<Option<Column>> {
-        let vector = |data: &Data, kind| {
-            let bytes = data.stored(start, n)?;
-            Column::decode(data, kind, bytes.chunks_exact(data.width().max(1)))
-        };
         let (column, labels) = match self {
-            Self::Vector { data, kind, labels } => (vector(data, kind)?, labels),
-            Self::Masked { values, kind, mask } => {
-                let Some(values) = vector(values, kind)? else { return Ok(None) };
+            Self::Vector { data, labels } => (vector(data, start, n)?, labels),
+            Self::Masked { values, mask } => {
+                let Some(values) = vector(values, start, n)? else { return Ok(None) };
                 let bytes = mask.stored(start, n)?;
                 let mask = bytes.chunks_exact(mask.width().max(1));
                 let mask = mask.map(|cell| cell.iter().any(|&byte| byte != 0)).collect();
@@ -130,7 +127,7 @@ impl Stored {
                 let Some((data, bytes)) = rows else { return Ok(None) };
                 let cells = bytes.chunks_exact(data.width().max(1));
                 let cells = cells.map(|row| row.get(*offset..).unwrap_or_default());
-                (Column::decode(data, kind, cells)?, labels)
+                (member(data, kind, cells)?, labels)
             }
         };
         Ok(match labels {
@@ -141,12 +138,12 @@ impl Stored {
 }
 
 /// All labels under a name; `None` if they are too many or no plain column.
-pub(super) fn read_labels(h5: &H5, object: &str, room: &mut usize) -> Result<Option<Labels>> {
+pub(super) fn read_labels(tree: Tree, object: &str, room: &mut usize) -> Result<Option<Labels>> {
     // Labels of labels do not exist, and a file that links them to itself has no end.
-    if h5.has(&format!("{object}/categories")) {
+    if tree.has(&format!("{object}/categories")) {
         return Ok(None);
     }
-    let Some(stored) = Stored::open(h5, object, room)? else { return Ok(None) };
+    let Some(stored) = Stored::open(tree, object, room)? else { return Ok(None) };
     let n = stored.len().unwrap_or(0);
     if n > MAX_LABELS {
         return Ok(None);
@@ -165,13 +162,24 @@ pub(super) fn read_labels(h5: &H5, object: &str, room: &mut usize) -> Result<Opt
     Ok(Some(labels.into()))
 }
 
-/// The type of a vector's values once they are read, when the reader has
-/// turned foreign numbers into the machine's order.
-fn in_host_order(mut kind: DatatypeMessage) -> DatatypeMessage {
-    if let DatatypeMessage::FixedPoint { byte_order, .. }
-    | DatatypeMessage::FloatingPoint { byte_order, .. } = &mut kind
-    {
-        *byte_order = ByteOrder::LittleEndian;
+/// Some values of a vector; `None` if their type is not read.
+fn vector(array: &Array, start: usize, n: usize) -> Result<Option<Column>> {
+    let element = array.element().in_host_order();
+    if element == Element::Text {
+        return array.texts(start, n).map(Column::Text).map(Some);
     }
-    kind
+    let bytes = array.stored(start, n)?;
+    Ok(Column::numbers(element, bytes.chunks_exact(array.width().max(1))))
+}
+
+/// The parts of rows of a compound table.
+fn member<'a>(
+    data: &Data,
+    kind: &DatatypeMessage,
+    cells: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<Column>> {
+    Ok(match Element::of(kind) {
+        Element::Text => data.texts(kind, cells)?.map(Column::Text),
+        element => Column::numbers(element, cells),
+    })
 }

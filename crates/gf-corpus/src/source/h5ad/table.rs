@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use rust_hdf5::DatatypeMessage;
-
 use super::{
-    super::hdf5::{Data, H5},
+    super::{hdf5::Data, tree::Tree, values::Numbers},
     compound,
     frame::Frame,
     stored::Stored,
@@ -35,15 +33,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn open(h5: &H5, object: &str) -> Result<Self> {
-        if !h5.has(object) {
-            return Err(h5.encoding(object, "nothing", "a table"));
+    pub(super) fn open(tree: Tree, object: &str) -> Result<Self> {
+        if !tree.has(object) {
+            return Err(tree.encoding(object, "nothing", "a table"));
         }
         let mut room = MAX_LABEL_BYTES;
-        let mut table = if h5.is_group(object) {
-            open_group(h5, object, &mut room)?
-        } else {
-            compound::open(h5, object, &mut room)?
+        let mut table = match tree {
+            Tree::Hdf5(h5) if !h5.is_group(object) => compound::open(h5, object, &mut room)?,
+            _ => open_group(tree, object, &mut room)?,
         };
         table.set_unreadable_aside();
         let (first, last) = table.tried();
@@ -124,14 +121,14 @@ impl Table {
     }
 }
 
-fn open_group(h5: &H5, object: &str, room: &mut usize) -> Result<Table> {
-    let index_name = h5.attribute(object, "_index").unwrap_or_else(|| "_index".to_owned());
+fn open_group(tree: Tree, object: &str, room: &mut usize) -> Result<Table> {
+    let index_name = tree.attribute(object, "_index").unwrap_or_else(|| "_index".to_owned());
     let index_object = format!("{object}/{index_name}");
-    let Some(index) = Stored::open(h5, &index_object, room)? else {
-        return Err(h5.encoding(&index_object, "another encoding", "a vector of strings"));
+    let Some(index) = Stored::open(tree, &index_object, room)? else {
+        return Err(tree.encoding(&index_object, "another encoding", "a vector of strings"));
     };
     let mut table = Table {
-        path: h5.path().to_owned(),
+        path: tree.path().to_owned(),
         object: object.to_owned(),
         n_rows: index.len().unwrap_or(0),
         rows: None,
@@ -139,11 +136,11 @@ fn open_group(h5: &H5, object: &str, room: &mut usize) -> Result<Table> {
         columns: Vec::new(),
         unread: Vec::new(),
     };
-    for name in h5.children(object) {
+    for name in tree.children(object) {
         if name == index_name || name == CATEGORIES {
             continue;
         }
-        match open_column(h5, object, &name, room) {
+        match open_column(tree, object, &name, room) {
             Ok(Some(column)) => table.columns.push((name, column)),
             // What is only metadata does not keep a file's counts from being read.
             Ok(None) | Err(_) => table.unread.push(name),
@@ -152,14 +149,14 @@ fn open_group(h5: &H5, object: &str, room: &mut usize) -> Result<Table> {
     Ok(table)
 }
 
-fn open_column(h5: &H5, object: &str, name: &str, room: &mut usize) -> Result<Option<Stored>> {
+fn open_column(tree: Tree, object: &str, name: &str, room: &mut usize) -> Result<Option<Stored>> {
     let column = format!("{object}/{name}");
     let labels = format!("{object}/{CATEGORIES}/{name}");
-    if !h5.is_group(&column) && h5.has(&labels) {
-        let codes = h5.dataset(&column)?;
-        if matches!(codes.kind, DatatypeMessage::FixedPoint { .. }) {
-            return Stored::categorical(h5, codes, &labels, room);
+    if !tree.is_group(&column) && tree.has(&labels) {
+        let codes = tree.array(&column)?;
+        if codes.element().is_integer() {
+            return Stored::categorical(tree, codes, &labels, room);
         }
     }
-    Stored::open(h5, &column, room)
+    Stored::open(tree, &column, room)
 }
