@@ -107,7 +107,8 @@ fn missing_and_unknown_files() {
         table,
         None,
         &[
-            "neither a folder with a matrix.mtx nor an .h5ad, .loom, 10x .h5, .csv, .tsv or .txt file",
+            "neither a folder with a matrix.mtx or an AnnData zarr nor an .h5ad, .loom, 10x .h5",
+            ".csv, .tsv or .txt file",
         ],
     );
     check(folder.path().join("absent"), None, &["No such file"]);
