@@ -27,7 +27,7 @@ pub(super) enum Array {
     /// A data set of an HDF5 file.
     Hdf5(Data),
     /// An array of a zarr folder.
-    Zarr(ZarrArray),
+    Zarr(Box<ZarrArray>),
 }
 
 /// The same call on either.
@@ -67,7 +67,7 @@ impl<'a> Tree<'a> {
     pub(super) fn array(self, object: &str) -> Result<Array> {
         match self {
             Self::Hdf5(h5) => h5.dataset(object).map(Array::Hdf5),
-            Self::Zarr(folder) => folder.array(object).map(Array::Zarr),
+            Self::Zarr(folder) => folder.array(object).map(|array| Array::Zarr(Box::new(array))),
         }
     }
 
@@ -157,7 +157,7 @@ impl Numbers for Array {
         starts: &[usize],
         counts: &[usize],
     ) -> Result<Vec<T>> {
-        either!(self, Array, array => Numbers::slice(array, starts, counts))
+        either!(self, Array, array => array.slice(starts, counts))
     }
 
     fn encoding(&self, expected: &str) -> Error {

@@ -172,7 +172,7 @@ impl ZarrArray {
         while from < start + n {
             let at = from / chunk_len;
             let end = (start + n).min((at + 1).saturating_mul(chunk_len));
-            let is_last = end == self.len() || end % chunk_len == 0;
+            let is_last = end == self.len() || end.is_multiple_of(chunk_len);
             let chunk = self.chunk(&[at as u64], !is_last)?;
             let span = from - at * chunk_len..end - at * chunk_len;
             self.split(chunk.as_deref(), span, &mut texts, &mut n_bytes)?;

@@ -18,6 +18,9 @@ const ENTRY: usize = 16;
 /// Most chunks of a shard.
 const MAX_CHUNKS: u64 = 1 << 20;
 
+/// The place of a shard and the offsets and lengths in its index.
+type Index = (Vec<u64>, Arc<Vec<u8>>);
+
 /// How the chunks of a shard are found.
 pub(super) struct Shards {
     /// Chunks along each dimension.
@@ -27,7 +30,7 @@ pub(super) struct Shards {
     kind: DataType,
     fill: FillValue,
     /// The index read last, and whose it is.
-    held: Mutex<Option<(Vec<u64>, Arc<Vec<u8>>)>>,
+    held: Mutex<Option<Index>>,
 }
 
 impl Shards {
