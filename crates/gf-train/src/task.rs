@@ -71,7 +71,7 @@ impl<'a> Task<'a> {
         let seed = self.config.training().seed;
         let mask = |&row: &usize| {
             let mut rng = stream(seed, purpose, epoch, row as u64);
-            Ok(self.masking.mask(&*self.dataset.tokens(row)?, &mut rng))
+            Ok(self.masking.mask(&self.dataset.tokens(row)?, &mut rng))
         };
         rows.iter().map(mask).collect()
     }

@@ -25,7 +25,7 @@ pub(super) enum Tree<'a> {
 /// An open array.
 pub(super) enum Array {
     /// A data set of an HDF5 file.
-    Hdf5(Data),
+    Hdf5(Box<Data>),
     /// An array of a zarr folder.
     Zarr(Box<ZarrArray>),
 }
@@ -66,7 +66,7 @@ impl<'a> Tree<'a> {
 
     pub(super) fn array(self, object: &str) -> Result<Array> {
         match self {
-            Self::Hdf5(h5) => h5.dataset(object).map(Array::Hdf5),
+            Self::Hdf5(h5) => h5.dataset(object).map(Array::hdf5),
             Self::Zarr(folder) => folder.array(object).map(|array| Array::Zarr(Box::new(array))),
         }
     }
@@ -74,7 +74,7 @@ impl<'a> Tree<'a> {
     /// The array once more, to read from in another thread at the same time.
     pub(super) fn twin(self, object: &str) -> Result<Array> {
         match self {
-            Self::Hdf5(h5) => h5.twin()?.dataset(object).map(Array::Hdf5),
+            Self::Hdf5(h5) => h5.twin()?.dataset(object).map(Array::hdf5),
             Self::Zarr(_) => self.array(object),
         }
     }
@@ -90,6 +90,10 @@ impl<'a> Tree<'a> {
 }
 
 impl Array {
+    fn hdf5(data: Data) -> Self {
+        Self::Hdf5(Box::new(data))
+    }
+
     pub(super) fn path(&self) -> &Path {
         either!(self, Array, array => &array.path)
     }
