@@ -4,12 +4,15 @@ use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig, LayerNorm, Linear},
     tensor::{
-        Bool, Tensor, activation::softmax, backend::Backend, module::attention,
+        Tensor, activation::softmax, backend::Backend, module::attention,
         ops::AttentionModuleOptions,
     },
 };
 
-use crate::{EncoderConfig, Projection, embeddings::layer_norm, projection::init_linear};
+use crate::{
+    EncoderConfig, EncoderInput, Projection, embeddings::layer_norm, kernels, layer::add_norm,
+    projection::init_linear,
+};
 
 /// `BertAttention`: multi-head attention scaled by 1/√`d_head`, then
 /// `LayerNorm(x + dropout(output(context)))`.
@@ -25,6 +28,7 @@ pub struct SelfAttention<B: Backend, P> {
     pub output: P,
     /// Normalisation after the residual.
     pub layer_norm: LayerNorm<B>,
+    epsilon: f64,
     n_heads: usize,
     attention_dropout: Dropout,
     hidden_dropout: Dropout,
@@ -41,6 +45,7 @@ impl<B: Backend> SelfAttention<B, Linear<B>> {
             value: square(),
             output: square(),
             layer_norm: layer_norm(config, device),
+            epsilon: config.layer_norm_eps,
             n_heads: config.num_attention_heads,
             attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
             hidden_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
@@ -56,37 +61,41 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
     ///
     /// - queries `[batch_size, n_queries, d_model]`, also the residual
     /// - context `[batch_size, seq_length, d_model]`
-    /// - padding `[batch_size, 1, 1, seq_length]`, true where a key is padding
+    /// - input: the tokens of `context`, whose real lengths bound the keys
     /// - output `[batch_size, n_queries, d_model]`
     pub fn forward(
         &self,
         queries: Tensor<B, 3>,
         context: Tensor<B, 3>,
-        padding: Option<Tensor<B, 4, Bool>>,
+        input: &EncoderInput<B>,
     ) -> Tensor<B, 3> {
-        let query = self.split_heads(self.query.forward(queries.clone()));
-        let key = self.split_heads(self.key.forward(context.clone()));
-        let value = self.split_heads(self.value.forward(context));
-        let mixed = self.join_heads(self.attend(query, key, value, padding));
+        let query = self.query.forward(queries.clone());
+        let key = self.key.forward(context.clone());
+        let value = self.value.forward(context);
+        let mixed = kernels::attention(&query, &key, &value, self.n_heads, input.lengths())
+            .unwrap_or_else(|| self.attend(query, key, value, input));
         let output = self.hidden_dropout.forward(self.output.forward(mixed));
-        self.layer_norm.forward(queries + output)
+        add_norm(&self.layer_norm, self.epsilon, queries, output)
     }
 
     /// Softmax attention; Burn's fused operation, except where attention weights
     /// themselves are dropped out, which it does not offer.
     fn attend(
         &self,
-        query: Tensor<B, 4>,
-        key: Tensor<B, 4>,
-        value: Tensor<B, 4>,
-        padding: Option<Tensor<B, 4, Bool>>,
-    ) -> Tensor<B, 4> {
+        query: Tensor<B, 3>,
+        key: Tensor<B, 3>,
+        value: Tensor<B, 3>,
+        input: &EncoderInput<B>,
+    ) -> Tensor<B, 3> {
+        let [query, key, value] = [query, key, value].map(|x| self.split_heads(x));
         let [batch_size, n_heads, n_queries, d_head] = query.dims();
         let [_, _, seq_length, _] = key.dims();
-        let padding = padding.map(|mask| mask.expand([batch_size, n_heads, n_queries, seq_length]));
+        let padding = input
+            .padding_mask()
+            .map(|mask| mask.expand([batch_size, n_heads, n_queries, seq_length]));
         if !B::ad_enabled(&query.device()) {
             let options = AttentionModuleOptions::default();
-            return attention(query, key, value, padding, None, options);
+            return self.join_heads(attention(query, key, value, padding, None, options));
         }
         // Scaling the queries touches far fewer numbers than scaling the scores.
         let scores = (query / (d_head as f64).sqrt()).matmul(key.swap_dims(2, 3));
@@ -94,7 +103,7 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
             Some(mask) => scores.mask_fill(mask, f32::MIN),
             None => scores,
         };
-        self.attention_dropout.forward(softmax(scores, 3)).matmul(value)
+        self.join_heads(self.attention_dropout.forward(softmax(scores, 3)).matmul(value))
     }
 
     fn split_heads(&self, x: Tensor<B, 3>) -> Tensor<B, 4> {
@@ -115,6 +124,7 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
             value: f(self.value),
             output: f(self.output),
             layer_norm: self.layer_norm,
+            epsilon: self.epsilon,
             n_heads: self.n_heads,
             attention_dropout: self.attention_dropout,
             hidden_dropout: self.hidden_dropout,

@@ -41,12 +41,8 @@ impl<B: Backend, P: Projection<B>> Encoder<B, P> {
     ///
     /// - output `[batch_size, seq_length, d_model]`; padded rows are undefined
     pub fn hidden_state(&self, input: &EncoderInput<B>, k: usize) -> Tensor<B, 3> {
-        let padding = input.padding_mask();
         let hidden = self.embeddings.forward(input.input_ids());
-        self.layers
-            .iter()
-            .take(k)
-            .fold(hidden, |hidden, layer| layer.forward(hidden, padding.clone()))
+        self.layers.iter().take(k).fold(hidden, |hidden, layer| layer.forward(hidden, input))
     }
 
     /// Row 0 of hidden state `k` (the CLS token of V2 cells), with only that row
@@ -59,7 +55,7 @@ impl<B: Backend, P: Projection<B>> Encoder<B, P> {
         let k = k.min(self.n_layers());
         let below = self.hidden_state(input, k.saturating_sub(1));
         let first = match k.checked_sub(1) {
-            Some(top) => self.layers[top].forward_first(below, input.padding_mask()),
+            Some(top) => self.layers[top].forward_first(below, input),
             None => below.narrow(1, 0, 1),
         };
         first.squeeze_dim(1)

@@ -3,10 +3,12 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig, LayerNorm, Linear},
-    tensor::{Tensor, activation::relu, backend::Backend},
+    tensor::{Tensor, backend::Backend},
 };
 
-use crate::{EncoderConfig, Projection, embeddings::layer_norm, projection::init_linear};
+use crate::{
+    EncoderConfig, Projection, embeddings::layer_norm, layer::add_norm, projection::init_linear,
+};
 
 /// `BertIntermediate` and `BertOutput`:
 /// `LayerNorm(x + dropout(output(relu(intermediate(x)))))`.
@@ -18,6 +20,7 @@ pub struct FeedForward<B: Backend, P> {
     pub output: P,
     /// Normalisation after the residual.
     pub layer_norm: LayerNorm<B>,
+    epsilon: f64,
     dropout: Dropout,
 }
 
@@ -29,6 +32,7 @@ impl<B: Backend> FeedForward<B, Linear<B>> {
             intermediate: init_linear(d_model, d_ff, config.initializer_range, device),
             output: init_linear(d_ff, d_model, config.initializer_range, device),
             layer_norm: layer_norm(config, device),
+            epsilon: config.layer_norm_eps,
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
         }
     }
@@ -39,9 +43,9 @@ impl<B: Backend, P: Projection<B>> FeedForward<B, P> {
     ///
     /// - input and output `[batch_size, seq_length, d_model]`
     pub fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        let inner = relu(self.intermediate.forward(input.clone()));
+        let inner = self.intermediate.forward_relu(input.clone());
         let output = self.dropout.forward(self.output.forward(inner));
-        self.layer_norm.forward(input + output)
+        add_norm(&self.layer_norm, self.epsilon, input, output)
     }
 
     /// The same network with every projection passed through `f`.
@@ -50,6 +54,7 @@ impl<B: Backend, P: Projection<B>> FeedForward<B, P> {
             intermediate: f(self.intermediate),
             output: f(self.output),
             layer_norm: self.layer_norm,
+            epsilon: self.epsilon,
             dropout: self.dropout,
         }
     }

@@ -2,11 +2,14 @@
 
 use burn::{
     module::Module,
-    nn::Linear,
-    tensor::{Bool, Tensor, backend::Backend},
+    nn::{LayerNorm, Linear},
+    tensor::{Tensor, backend::Backend},
 };
 
-use crate::{EncoderConfig, Projection, attention::SelfAttention, feed_forward::FeedForward};
+use crate::{
+    EncoderConfig, EncoderInput, Projection, attention::SelfAttention, feed_forward::FeedForward,
+    kernels,
+};
 
 /// `BertLayer`: each half adds to its input and then normalises (post-layer-norm).
 #[derive(Module, Debug)]
@@ -29,23 +32,15 @@ impl<B: Backend> Layer<B, Linear<B>> {
 
 impl<B: Backend, P: Projection<B>> Layer<B, P> {
     /// All tokens: `[batch_size, seq_length, d_model]` in and out.
-    pub fn forward(
-        &self,
-        hidden: Tensor<B, 3>,
-        padding: Option<Tensor<B, 4, Bool>>,
-    ) -> Tensor<B, 3> {
-        self.feed_forward.forward(self.attention.forward(hidden.clone(), hidden, padding))
+    pub fn forward(&self, hidden: Tensor<B, 3>, input: &EncoderInput<B>) -> Tensor<B, 3> {
+        self.feed_forward.forward(self.attention.forward(hidden.clone(), hidden, input))
     }
 
     /// The first token alone, `[batch_size, 1, d_model]`, equal to row 0 of
     /// [`forward`](Self::forward): keys and values still come from every token.
-    pub fn forward_first(
-        &self,
-        hidden: Tensor<B, 3>,
-        padding: Option<Tensor<B, 4, Bool>>,
-    ) -> Tensor<B, 3> {
+    pub fn forward_first(&self, hidden: Tensor<B, 3>, input: &EncoderInput<B>) -> Tensor<B, 3> {
         let first = hidden.clone().narrow(1, 0, 1);
-        self.feed_forward.forward(self.attention.forward(first, hidden, padding))
+        self.feed_forward.forward(self.attention.forward(first, hidden, input))
     }
 
     /// The same layer with every projection passed through `f`.
@@ -55,4 +50,14 @@ impl<B: Backend, P: Projection<B>> Layer<B, P> {
             feed_forward: self.feed_forward.map_projections(f),
         }
     }
+}
+
+/// `LayerNorm(residual + x)`, the end of both halves of a layer.
+pub(crate) fn add_norm<B: Backend>(
+    norm: &LayerNorm<B>,
+    epsilon: f64,
+    residual: Tensor<B, 3>,
+    x: Tensor<B, 3>,
+) -> Tensor<B, 3> {
+    kernels::add_norm(norm, epsilon, &residual, &x).unwrap_or_else(|| norm.forward(residual + x))
 }

@@ -44,6 +44,7 @@ pub mod encoder;
 pub mod head;
 
 mod error;
+mod kernels;
 mod weights;
 
 pub use config::{EncoderConfig, Preset};

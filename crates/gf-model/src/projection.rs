@@ -3,8 +3,10 @@
 use burn::{
     module::{Module, ModuleDisplay, Param},
     nn::{Initializer, Linear},
-    tensor::{Tensor, backend::Backend},
+    tensor::{Tensor, activation::relu, backend::Backend},
 };
+
+use crate::kernels::{self, Activation};
 
 /// A learned affine map of the last axis: `y = x·W + b`.
 ///
@@ -19,11 +21,22 @@ pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {
     /// - input `[batch_size, seq_length, d_input]`
     /// - output `[batch_size, seq_length, d_output]`
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3>;
+
+    /// `max(forward(input), 0)`; shapes as there.
+    fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        relu(self.forward(input))
+    }
 }
 
 impl<B: Backend> Projection<B> for Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        Linear::forward(self, input)
+        kernels::linear(self, &input, Activation::None)
+            .unwrap_or_else(|| Linear::forward(self, input))
+    }
+
+    fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        kernels::linear(self, &input, Activation::Relu)
+            .unwrap_or_else(|| relu(Linear::forward(self, input)))
     }
 }
 

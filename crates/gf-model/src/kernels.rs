@@ -1,0 +1,22 @@
+//! The encoder's operations on a processor, in few passes over memory.
+//!
+//! Each function asks whether its tensors are plain f32 numbers of Burn's Flex
+//! backend, and gives `None` where they are not (another backend, another number
+//! format, a tape for gradients): the caller then takes its portable form, which is
+//! also the oracle of the tests. So that any backend of Burn works, a kernel is found
+//! by the type of the primitive and not by a trait that backends would have to
+//! implement.
+//!
+//! All arithmetic is f32, in an order that depends neither on the number of threads
+//! nor on the width of the vectors.
+
+mod attention;
+mod flex;
+mod linear;
+mod norm;
+mod panels;
+mod tile;
+
+pub(crate) use attention::attention;
+pub(crate) use linear::{Activation, linear};
+pub(crate) use norm::add_norm;

@@ -1,0 +1,284 @@
+//! Softmax attention in blocks, with the running maximum and sum of "Online
+//! normalizer calculation for softmax" (Milakov and Gimelshein, 2018).
+
+use burn::tensor::{Tensor, backend::Backend};
+use pulp::Simd;
+use rayon::prelude::*;
+
+use super::{
+    flex,
+    panels::Panels,
+    tile::{Tiled, dispatch, rows_from, tile},
+};
+
+/// Queries that one thread takes at a time: with [`KEYS`] their scores stay in the
+/// second-level cache.
+const QUERIES: usize = 96;
+/// Keys between two rescalings of the running sums.
+const KEYS: usize = 256;
+/// Numbers that are reduced side by side.
+const LANES: usize = 32;
+
+/// `softmax(q·kᵀ/√d_head)·v` per head, over the real keys of each row.
+///
+/// # Shapes
+///
+/// - query `[batch_size, n_queries, d_model]`, output alike
+/// - key and value `[batch_size, seq_length, d_model]`
+/// - lengths: real keys of each row
+pub(crate) fn attention<B: Backend>(
+    query: &Tensor<B, 3>,
+    key: &Tensor<B, 3>,
+    value: &Tensor<B, 3>,
+    n_heads: usize,
+    lengths: &[usize],
+) -> Option<Tensor<B, 3>> {
+    let [batch_size, n_queries, d_model] = query.dims();
+    let [_, seq_length, _] = key.dims();
+    let (q, k, v) = (flex::rows(query)?, flex::rows(key)?, flex::rows(value)?);
+    let mut output = vec![0.0; batch_size * n_queries * d_model];
+    let cells = output
+        .par_chunks_mut(n_queries * d_model)
+        .zip(flex::slice(&q).par_chunks(n_queries * d_model))
+        .zip(flex::slice(&k).par_chunks(seq_length * d_model))
+        .zip(flex::slice(&v).par_chunks(seq_length * d_model))
+        .zip(lengths);
+    cells.for_each(|((((output, q), k), v), &length)| {
+        let real = length.max(1) * d_model;
+        Cell::new(&k[..real], &v[..real], d_model, n_heads).attend(q, output);
+    });
+    flex::tensor(output, [batch_size, n_queries, d_model])
+}
+
+/// Keys and values of one cell, laid out per head.
+struct Cell {
+    heads: Vec<(Panels, Panels)>,
+    length: usize,
+    d_model: usize,
+}
+
+impl Cell {
+    fn new(keys: &[f32], values: &[f32], d_model: usize, n_heads: usize) -> Self {
+        let (d_head, length) = (d_model / n_heads, keys.len() / d_model);
+        let head = |head: usize| {
+            let first = head * d_head;
+            let keys = Panels::new(&keys[first..], [d_head, length], [1, d_model]);
+            let values = Panels::new(&values[first..], [length, d_head], [d_model, 1]);
+            (keys, values)
+        };
+        Self { heads: (0..n_heads).into_par_iter().map(head).collect(), length, d_model }
+    }
+
+    fn attend(&self, queries: &[f32], output: &mut [f32]) {
+        let n = QUERIES * self.d_model;
+        let blocks = output.par_chunks_mut(n).zip(queries.par_chunks(n));
+        blocks.for_each(|(output, queries)| dispatch(Block { cell: self, queries, output }));
+    }
+}
+
+/// The queries of one thread.
+struct Block<'a> {
+    cell: &'a Cell,
+    queries: &'a [f32],
+    output: &'a mut [f32],
+}
+
+impl Tiled for Block<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize>(self, simd: S) {
+        let Cell { heads, length, d_model } = self.cell;
+        let d_head = d_model / heads.len();
+        let n_queries = self.queries.len() / d_model;
+        let mut state = State::new(n_queries, d_head, heads[0].1.n_columns());
+        for (head, (keys, values)) in heads.iter().enumerate() {
+            let columns = head * d_head..(head + 1) * d_head;
+            state.begin(self.queries.chunks_exact(*d_model).map(|row| &row[columns.clone()]));
+            for first in (0..*length).step_by(KEYS) {
+                let n_keys = KEYS.min(length - first);
+                state.score::<S, ROWS>(simd, keys, first, n_keys);
+                state.exponentiate(n_keys);
+                state.mix::<S, ROWS>(simd, values, first, n_keys);
+            }
+            let outputs = self.output.chunks_exact_mut(*d_model);
+            state.finish(outputs.map(|row| &mut row[columns.clone()]));
+        }
+    }
+}
+
+/// What a block of queries of one head has seen so far.
+struct State {
+    d_head: usize,
+    /// Columns of `mixed`: whole panels.
+    width: usize,
+    /// `[n_queries, d_head]`, divided by √`d_head`.
+    queries: Vec<f32>,
+    /// `[n_queries, KEYS]`: scores, then their exponentials.
+    scores: Vec<f32>,
+    /// `[n_queries, width]`: sums of values, weighted by exponentials.
+    mixed: Vec<f32>,
+    /// Largest score of each query.
+    top: Vec<f32>,
+    /// Sum of exponentials of each query.
+    total: Vec<f32>,
+}
+
+impl State {
+    fn new(n_queries: usize, d_head: usize, n_columns: usize) -> Self {
+        let width = d_head.next_multiple_of(n_columns);
+        Self {
+            d_head,
+            width,
+            queries: vec![0.0; n_queries * d_head],
+            scores: vec![0.0; n_queries * KEYS],
+            mixed: vec![0.0; n_queries * width],
+            top: vec![0.0; n_queries],
+            total: vec![0.0; n_queries],
+        }
+    }
+
+    fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
+        let scale = 1.0 / (self.d_head as f32).sqrt();
+        for (to, from) in self.queries.chunks_exact_mut(self.d_head).zip(queries) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
+        }
+        self.mixed.fill(0.0);
+        self.top.fill(f32::NEG_INFINITY);
+        self.total.fill(0.0);
+    }
+
+    /// Products of every query with `n_keys` keys from `first` on, a multiple of the
+    /// panels' columns.
+    #[inline(always)]
+    fn score<S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        keys: &Panels,
+        first: usize,
+        n_keys: usize,
+    ) {
+        let n_columns = keys.n_columns();
+        let panels = keys.from_row(0).skip(first / n_columns).take(n_keys.div_ceil(n_columns));
+        for (j, panel) in panels.enumerate() {
+            for query in (0..self.top.len()).step_by(ROWS) {
+                let rows = rows_from::<ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
+                let sums = tile(simd, rows, panel, self.d_head);
+                let scores = self.scores[query * KEYS..].chunks_exact_mut(KEYS);
+                for (scores, sums) in scores.zip(&sums) {
+                    let (scores, _) =
+                        S::as_mut_simd_f32s(&mut scores[j * n_columns..][..n_columns]);
+                    scores.copy_from_slice(sums);
+                }
+            }
+        }
+    }
+
+    /// Scores to exponentials below the largest score so far; what was summed under a
+    /// smaller one shrinks.
+    #[inline(always)]
+    fn exponentiate(&mut self, n_keys: usize) {
+        let rows = self.scores.chunks_exact_mut(KEYS).zip(self.mixed.chunks_exact_mut(self.width));
+        for ((scores, mixed), (top, total)) in rows.zip(self.top.iter_mut().zip(&mut self.total)) {
+            let scores = &mut scores[..n_keys];
+            let highest = max(scores).max(*top);
+            let shrink = exp(*top - highest);
+            mixed.iter_mut().for_each(|sum| *sum *= shrink);
+            *total = *total * shrink + exp_and_sum(scores, highest);
+            *top = highest;
+        }
+    }
+
+    /// Adds `n_keys` values from `first` on, by their weights.
+    #[inline(always)]
+    fn mix<S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        values: &Panels,
+        first: usize,
+        n_keys: usize,
+    ) {
+        let n_columns = values.n_columns();
+        for (j, panel) in values.from_row(first).enumerate() {
+            for query in (0..self.top.len()).step_by(ROWS) {
+                let rows = rows_from::<ROWS>(&self.scores, KEYS, query, 0..n_keys);
+                let sums = tile(simd, rows, panel, n_keys);
+                let mixed = self.mixed[query * self.width..].chunks_exact_mut(self.width);
+                for (mixed, sums) in mixed.zip(&sums) {
+                    let (mixed, _) = S::as_mut_simd_f32s(&mut mixed[j * n_columns..][..n_columns]);
+                    mixed.iter_mut().zip(sums).for_each(|(to, &sum)| *to = simd.add_f32s(*to, sum));
+                }
+            }
+        }
+    }
+
+    fn finish<'a>(&self, outputs: impl Iterator<Item = &'a mut [f32]>) {
+        let rows = self.mixed.chunks_exact(self.width).zip(&self.total);
+        for (output, (mixed, total)) in outputs.zip(rows) {
+            output.iter_mut().zip(mixed).for_each(|(to, sum)| *to = sum / total);
+        }
+    }
+}
+
+#[inline(always)]
+fn max(values: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in values.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = lane.max(x));
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+/// Replaces each `x` by `exp(x − highest)`, and gives their sum.
+#[inline(always)]
+fn exp_and_sum(values: &mut [f32], highest: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let mut add = |chunk: &mut [f32]| {
+        for (lane, x) in lanes.iter_mut().zip(chunk) {
+            *x = exp(*x - highest);
+            *lane += *x;
+        }
+    };
+    let (chunks, rest) = values.as_chunks_mut::<LANES>();
+    chunks.iter_mut().for_each(|chunk| add(chunk));
+    add(rest);
+    lanes.into_iter().sum()
+}
+
+/// `e^x` for `x ≤ 0`, to 1e-7 of its value: a power of two by the exponent's bits, the
+/// rest by the polynomial of Cephes (`expf.c`); 0 below the smallest normal number.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    /// Adding it rounds to a whole number, in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    const LOWEST: f32 = -87.0;
+    const POLYNOMIAL: [f32; 6] =
+        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    // Not `max`, which would turn what is no number into one.
+    let y = if x < LOWEST { LOWEST } else { x };
+    let rounded = y * std::f32::consts::LOG2_E + ROUND;
+    let power = rounded - ROUND;
+    // ln 2 in two parts, the first with few enough digits for an exact product.
+    let rest = y - power * 0.693_359_4 + power * 2.121_944_4e-4;
+    let sum = POLYNOMIAL.iter().fold(0.0, |sum, c| sum * rest + c);
+    let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
+    if x < LOWEST { 0.0 } else { (sum * rest * rest + rest + 1.0) * scale }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Eight rounding steps of f32.
+    const EXP_TOLERANCE: f64 = 1e-6;
+
+    #[test]
+    fn exponentials() {
+        for i in 0..100_000 {
+            let x = -0.0009 * i as f32;
+            let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
+            let error = (found - expected).abs() / expected.max(f64::from(f32::MIN_POSITIVE));
+            assert!(x < -87.0 || error < EXP_TOLERANCE, "exp({x}) is {found}, expected {expected}");
+        }
+        assert_eq!((exp(0.0), exp(-88.0), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
+        assert!(exp(f32::NAN).is_nan());
+    }
+}

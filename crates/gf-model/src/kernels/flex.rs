@@ -1,0 +1,41 @@
+//! Between a tensor of any backend and the slices of the Flex backend.
+
+use std::any::{Any, TypeId};
+
+use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend};
+use burn_flex::FlexTensor;
+
+/// Whether `B` keeps its numbers in host memory, without a tape.
+pub fn is_flex<B: Backend>() -> bool {
+    TypeId::of::<B::FloatTensorPrimitive>() == TypeId::of::<FlexTensor>()
+}
+
+/// The numbers of a tensor as Flex holds them; `None` on another backend or if they
+/// are not f32.
+pub fn view<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
+    if !is_flex::<B>() || tensor.dtype() != DType::F32 {
+        return None;
+    }
+    let primitive: Box<dyn Any> = Box::new(tensor.clone().into_primitive().tensor());
+    primitive.downcast::<FlexTensor>().ok().map(|flex| *flex)
+}
+
+/// As [`view`], row after row without gaps.
+pub fn rows<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
+    view(tensor).map(|flex| if flex.is_contiguous() { flex } else { flex.to_contiguous() })
+}
+
+/// The f32 numbers of contiguous [`rows`].
+pub fn slice(rows: &FlexTensor) -> &[f32] {
+    rows.as_slice().unwrap_or(&[])
+}
+
+/// Numbers as a tensor of the backend that [`view`] found.
+pub fn tensor<B: Backend, const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+) -> Option<Tensor<B, D>> {
+    let flex: Box<dyn Any> = Box::new(FlexTensor::from_data(TensorData::new(values, shape)));
+    let primitive = flex.downcast::<B::FloatTensorPrimitive>().ok()?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+}

@@ -1,0 +1,128 @@
+//! `x·W + b`, with ReLU where it is asked for.
+
+use burn::{
+    nn::Linear,
+    tensor::{Tensor, backend::Backend},
+};
+use pulp::Simd;
+use rayon::prelude::*;
+
+use super::{
+    flex,
+    panels::Panels,
+    tile::{N_VECTORS, Tiled, dispatch, rows_from, tile},
+};
+
+/// Rows of the weight that are summed before the result is stored: such a panel stays
+/// in the first-level cache.
+const DEPTH: usize = 384;
+/// Most tokens that one thread takes at a time.
+const MAX_TOKENS: usize = 96;
+/// Fewer tokens do not pay for laying out the weight.
+const MIN_TOKENS: usize = 16;
+
+/// What is applied to the sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// Nothing.
+    None,
+    /// max(x, 0).
+    Relu,
+}
+
+/// `activation(input · weight + bias)`; shapes as in
+/// [`Projection::forward`](crate::Projection::forward).
+pub(crate) fn linear<B: Backend>(
+    linear: &Linear<B>,
+    input: &Tensor<B, 3>,
+    activation: Activation,
+) -> Option<Tensor<B, 3>> {
+    let [batch_size, seq_length, d_input] = input.dims();
+    if batch_size * seq_length < MIN_TOKENS {
+        return None;
+    }
+    let x = flex::rows(input)?;
+    let weight = linear.weight.val();
+    let [_, d_output] = weight.dims();
+    let weight = panels(&weight)?;
+    let bias = match &linear.bias {
+        Some(bias) => flex::slice(&flex::rows(&bias.val())?).to_vec(),
+        None => vec![0.0; d_output],
+    };
+    let mut output = vec![0.0; batch_size * seq_length * d_output];
+    let layer = Product { weight: &weight, bias: &bias, d_input, d_output, activation };
+    layer.apply(flex::slice(&x), &mut output);
+    flex::tensor(output, [batch_size, seq_length, d_output])
+}
+
+/// Weights come by rows, or by columns where they were transposed after loading.
+fn panels<B: Backend>(weight: &Tensor<B, 2>) -> Option<Panels> {
+    let flex = flex::view(weight)?;
+    let layout = flex.layout();
+    let strides = [layout.strides()[0], layout.strides()[1]].map(usize::try_from);
+    let [Ok(row_stride), Ok(column_stride)] = strides else { return None };
+    let values = &flex.storage::<f32>()[layout.start_offset()..];
+    Some(Panels::new(values, weight.dims(), [row_stride, column_stride]))
+}
+
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    weight: &'a Panels,
+    bias: &'a [f32],
+    d_input: usize,
+    d_output: usize,
+    activation: Activation,
+}
+
+impl Product<'_> {
+    fn apply(self, x: &[f32], y: &mut [f32]) {
+        let n_tokens = x.len() / self.d_input;
+        let n = n_tokens.div_ceil(rayon::current_num_threads()).min(MAX_TOKENS);
+        let blocks = y.par_chunks_mut(n * self.d_output).zip(x.par_chunks(n * self.d_input));
+        blocks.for_each(|(y, x)| dispatch(Block { product: self, x, y }));
+    }
+}
+
+/// The tokens of one thread.
+struct Block<'a> {
+    product: Product<'a>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Tiled for Block<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize>(self, simd: S) {
+        let Product { weight, bias, d_input, d_output, activation } = self.product;
+        let n_tokens = self.x.len() / d_input;
+        for row in self.y.chunks_exact_mut(d_output) {
+            row.copy_from_slice(bias);
+        }
+        for start in (0..d_input).step_by(DEPTH) {
+            let end = d_input.min(start + DEPTH);
+            let rectify = activation == Activation::Relu && end == d_input;
+            let floor = simd.splat_f32s(if rectify { 0.0 } else { f32::NEG_INFINITY });
+            for (j, panel) in weight.from_row(start).enumerate() {
+                let first = j * weight.n_columns();
+                let columns = first..d_output.min(first + weight.n_columns());
+                for token in (0..n_tokens).step_by(ROWS) {
+                    let rows = rows_from::<ROWS>(self.x, d_input, token, start..end);
+                    let sums = tile(simd, rows, panel, end - start);
+                    let outputs = self.y[token * d_output..].chunks_exact_mut(d_output);
+                    for (output, sums) in outputs.zip(&sums) {
+                        add(simd, &mut output[columns.clone()], sums, floor);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Adds a row of sums to the output, at least `floor` afterwards.
+#[inline(always)]
+fn add<S: Simd>(simd: S, output: &mut [f32], sums: &[S::f32s; N_VECTORS], floor: S::f32s) {
+    for (output, &sum) in output.chunks_mut(S::F32_LANES).zip(sums) {
+        let total = simd.add_f32s(simd.partial_load_f32s(output), sum);
+        simd.partial_store_f32s(output, simd.max_f32s(total, floor));
+    }
+}

@@ -1,0 +1,82 @@
+//! Residual and layer normalisation in one pass.
+
+use burn::{
+    nn::LayerNorm,
+    tensor::{Tensor, backend::Backend},
+};
+use rayon::prelude::*;
+
+use super::flex;
+
+/// Numbers that are summed side by side.
+const LANES: usize = 16;
+/// Rows that one thread takes at a time.
+const ROWS: usize = 64;
+
+/// `LayerNorm(residual + x)` over the last axis; shapes `[batch_size, seq_length, d_model]`.
+pub(crate) fn add_norm<B: Backend>(
+    norm: &LayerNorm<B>,
+    epsilon: f64,
+    residual: &Tensor<B, 3>,
+    x: &Tensor<B, 3>,
+) -> Option<Tensor<B, 3>> {
+    let shape @ [.., d_model] = x.dims();
+    let (residual, x) = (flex::rows(residual)?, flex::rows(x)?);
+    let gamma = flex::rows(&norm.gamma.val())?;
+    let beta = flex::rows(&norm.beta.as_ref()?.val())?;
+    let mut output = vec![0.0; shape.iter().product()];
+    let scale =
+        Scale { gamma: flex::slice(&gamma), beta: flex::slice(&beta), epsilon: epsilon as f32 };
+    let n = ROWS * d_model;
+    let blocks = output
+        .par_chunks_mut(n)
+        .zip(flex::slice(&residual).par_chunks(n))
+        .zip(flex::slice(&x).par_chunks(n));
+    blocks.for_each(|((output, a), b)| {
+        pulp::Arch::new().dispatch(|| scale.rows(output, a, b));
+    });
+    flex::tensor(output, shape)
+}
+
+#[derive(Clone, Copy)]
+struct Scale<'a> {
+    gamma: &'a [f32],
+    beta: &'a [f32],
+    epsilon: f32,
+}
+
+impl Scale<'_> {
+    #[inline(always)]
+    fn rows(self, output: &mut [f32], a: &[f32], b: &[f32]) {
+        let d_model = self.gamma.len();
+        let rows = output.chunks_exact_mut(d_model).zip(a.chunks_exact(d_model));
+        for ((output, a), b) in rows.zip(b.chunks_exact(d_model)) {
+            for (output, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
+                *output = a + b;
+            }
+            self.normalise(output);
+        }
+    }
+
+    #[inline(always)]
+    fn normalise(self, row: &mut [f32]) {
+        let n = row.len() as f32;
+        let mean = sum(row, |x| x) / n;
+        let variance = sum(row, |x| (x - mean) * (x - mean)) / n;
+        let inverse = 1.0 / (variance + self.epsilon).sqrt();
+        for (x, (gamma, beta)) in row.iter_mut().zip(self.gamma.iter().zip(self.beta)) {
+            *x = (*x - mean) * inverse * gamma + beta;
+        }
+    }
+}
+
+#[inline(always)]
+fn sum(values: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane += f(x));
+    }
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane += f(x));
+    lanes.into_iter().sum()
+}

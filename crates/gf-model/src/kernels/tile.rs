@@ -1,0 +1,80 @@
+//! The innermost loop: a few rows against a few columns, held in registers.
+
+use pulp::{Simd, WithSimd};
+
+/// Vectors side by side in a tile.
+pub const N_VECTORS: usize = 2;
+
+/// Columns of a tile on this processor.
+pub fn n_columns() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            N_VECTORS * S::F32_LANES
+        }
+    }
+    pulp::Arch::new().dispatch(Lanes)
+}
+
+/// Work written for tiles of `ROWS` rows.
+pub trait Tiled {
+    /// Does the work.
+    fn run<S: Simd, const ROWS: usize>(self, simd: S);
+}
+
+/// Runs `work` on this processor's vectors, with as many rows as its registers hold:
+/// 32 of AVX-512, 16 of AVX2 and fewer elsewhere.
+pub fn dispatch(work: impl Tiled) {
+    struct Dispatch<W>(W);
+    impl<W: Tiled> WithSimd for Dispatch<W> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            match S::F32_LANES {
+                16.. => self.0.run::<S, 12>(simd),
+                8 => self.0.run::<S, 6>(simd),
+                _ => self.0.run::<S, 4>(simd),
+            }
+        }
+    }
+    pulp::Arch::new().dispatch(Dispatch(work));
+}
+
+/// `Σ_p rows[i][p] · panel[p][j]` for every row `i` and column `j`.
+///
+/// `panel` holds `N_VECTORS · F32_LANES` columns for each of at least `depth` `p`.
+#[inline(always)]
+pub fn tile<S: Simd, const ROWS: usize>(
+    simd: S,
+    rows: [&[f32]; ROWS],
+    panel: &[f32],
+    depth: usize,
+) -> [[S::f32s; N_VECTORS]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); N_VECTORS]; ROWS];
+    let rows = rows.map(|row| &row[..depth]);
+    let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<N_VECTORS>();
+    for (p, columns) in panel[..depth].iter().enumerate() {
+        for (sums, row) in sums.iter_mut().zip(&rows) {
+            // SAFETY: p < depth, the length of every row; the check costs a fifth of the loop.
+            let x = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
+            for (sum, &column) in sums.iter_mut().zip(columns) {
+                *sum = simd.mul_add_f32s(x, column, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// `depth` numbers of each of `ROWS` rows from row `first` on; beyond the last row, that
+/// one again: its sums are not kept.
+#[inline(always)]
+pub fn rows_from<const ROWS: usize>(
+    matrix: &[f32],
+    stride: usize,
+    first: usize,
+    columns: std::ops::Range<usize>,
+) -> [&[f32]; ROWS] {
+    let last = matrix.len() / stride - 1;
+    std::array::from_fn(|i| &matrix[(first + i).min(last) * stride..][columns.clone()])
+}

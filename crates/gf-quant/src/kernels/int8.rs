@@ -1,0 +1,164 @@
+//! Products of signed bytes on a processor, added up in 32-bit integers.
+//!
+//! Codes are widened to 16 bits and laid out in pairs: one instruction multiplies two
+//! neighbours of the depth and adds them, exactly, where the byte instructions of
+//! processors without VNNI saturate.
+
+mod pairs;
+
+use burn::tensor::{Tensor, backend::Backend};
+use gf_model::kernels::flex;
+use rayon::prelude::*;
+
+use self::pairs::{N_VECTORS, Pairs, Work, dispatch, n_columns, pair};
+use crate::int8::MAX_CODE;
+
+/// Most tokens that one thread takes at a time.
+const MAX_TOKENS: usize = 96;
+
+/// Weights `[d_output, d_input]` laid out for the processor: for each panel of columns,
+/// pairs of codes that follow each other in the depth.
+#[derive(Debug)]
+pub struct Panels {
+    d_input: usize,
+    d_output: usize,
+    n_columns: usize,
+    words: Vec<i32>,
+}
+
+impl Panels {
+    /// Lays out codes, row-major `[d_output, d_input]`.
+    pub fn new(codes: &[i8], d_input: usize) -> Self {
+        let (d_output, n_columns) = (codes.len() / d_input, n_columns());
+        let code = |j: usize, p: usize| match j < d_output && p < d_input {
+            true => codes[j * d_input + p],
+            false => 0,
+        };
+        let n_pairs = d_input.div_ceil(2);
+        let panel = |first: usize| {
+            let columns = move |p| (first..first + n_columns).map(move |j| (j, p));
+            (0..n_pairs).flat_map(columns).map(|(j, p)| pair(code(j, 2 * p), code(j, 2 * p + 1)))
+        };
+        let words = (0..d_output).step_by(n_columns).flat_map(panel).collect();
+        Self { d_input, d_output, n_columns, words }
+    }
+
+    /// `(codes(input) · weightsᵀ) · unit · scale + bias` with `unit` the value of a code of
+    /// each token and `scale` that of each column, in this order; `None` on a backend
+    /// whose numbers are not in host memory.
+    ///
+    /// # Shapes
+    ///
+    /// - input `[batch_size, seq_length, d_input]`
+    /// - scale and bias `[d_output]`
+    /// - output `[batch_size, seq_length, d_output]`
+    pub fn product<B: Backend>(
+        &self,
+        input: &Tensor<B, 3>,
+        scale: &Tensor<B, 1>,
+        bias: Option<&Tensor<B, 1>>,
+    ) -> Option<Tensor<B, 3>> {
+        let [batch_size, seq_length, _] = input.dims();
+        let (input, scale) = (flex::rows(input)?, flex::rows(scale)?);
+        let bias = match bias {
+            Some(bias) => flex::slice(&flex::rows(bias)?).to_vec(),
+            None => vec![0.0; self.d_output],
+        };
+        let mut output = vec![0.0; batch_size * seq_length * self.d_output];
+        let columns = Columns { weights: self, scale: flex::slice(&scale), bias: &bias };
+        columns.apply(flex::slice(&input), &mut output);
+        flex::tensor(output, [batch_size, seq_length, self.d_output])
+    }
+}
+
+/// What every token is multiplied with.
+#[derive(Clone, Copy)]
+struct Columns<'a> {
+    weights: &'a Panels,
+    scale: &'a [f32],
+    bias: &'a [f32],
+}
+
+impl Columns<'_> {
+    fn apply(self, x: &[f32], y: &mut [f32]) {
+        let Panels { d_input, d_output, .. } = *self.weights;
+        let n_tokens = x.len() / d_input;
+        let n = n_tokens.div_ceil(rayon::current_num_threads()).clamp(1, MAX_TOKENS);
+        let blocks = y.par_chunks_mut(n * d_output).zip(x.par_chunks(n * d_input));
+        blocks.for_each(|(y, x)| dispatch(Block { columns: self, x, y }));
+    }
+}
+
+/// The tokens of one thread.
+struct Block<'a> {
+    columns: Columns<'a>,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Work for Block<'_> {
+    #[inline(always)]
+    fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
+        let Columns { weights, scale, bias } = self.columns;
+        let Panels { d_input, d_output, n_columns, .. } = *weights;
+        let n_pairs = d_input.div_ceil(2);
+        let (words, units) = quantize(self.x, d_input);
+        let last = units.len() - 1;
+        for (j, panel) in weights.words.chunks_exact(n_pairs * n_columns).enumerate() {
+            let columns = j * n_columns..d_output.min((j + 1) * n_columns);
+            let (scale, bias) = (&scale[columns.clone()], &bias[columns.clone()]);
+            for first in (0..units.len()).step_by(ROWS) {
+                let row = |i: usize| &words[(first + i).min(last) * n_pairs..][..n_pairs];
+                let sums = simd.tile::<ROWS>(std::array::from_fn(row), panel, n_pairs);
+                let outputs = self.y[first * d_output..].chunks_exact_mut(d_output);
+                for ((output, sums), unit) in outputs.zip(&sums).zip(&units[first..]) {
+                    let sums: &[i32] = bytemuck::cast_slice::<[P::Words; N_VECTORS], i32>(
+                        std::slice::from_ref(sums),
+                    );
+                    let numbers = output[columns.clone()].iter_mut().zip(sums);
+                    for ((y, &sum), (scale, bias)) in numbers.zip(scale.iter().zip(bias)) {
+                        *y = sum as f32 * unit * scale + bias;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pairs of codes of each token, and what a code of it stands for: the arithmetic of
+/// [`quantize_rows`](crate::int8::quantize_rows).
+#[inline(always)]
+fn quantize(x: &[f32], d_input: usize) -> (Vec<i32>, Vec<f32>) {
+    let n_pairs = d_input.div_ceil(2);
+    let mut words = vec![0; x.len() / d_input * n_pairs];
+    let mut units = Vec::with_capacity(x.len() / d_input);
+    for (row, words) in x.chunks_exact(d_input).zip(words.chunks_exact_mut(n_pairs)) {
+        let absmax = absmax(row);
+        let scale = if absmax > 0.0 { MAX_CODE / absmax } else { 0.0 };
+        let (pairs, rest) = row.as_chunks::<2>();
+        for (word, &[low, high]) in words.iter_mut().zip(pairs) {
+            *word = (code(low * scale) & 0xffff) | (code(high * scale) << 16);
+        }
+        if let (Some(word), &[low]) = (words.last_mut(), rest) {
+            *word = code(low * scale) & 0xffff;
+        }
+        units.push(if row.iter().any(|x| x.is_nan()) { f32::NAN } else { absmax / MAX_CODE });
+    }
+    (words, units)
+}
+
+#[inline(always)]
+fn absmax(row: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 32];
+    for chunk in row.chunks(32) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = lane.max(x.abs()));
+    }
+    lanes.into_iter().fold(0.0, f32::max)
+}
+
+/// The nearest whole number, ties to even: adding 1.5 · 2²³ leaves it in the lowest bits.
+#[inline(always)]
+fn code(x: f32) -> i32 {
+    const ROUND: f32 = 12_582_912.0;
+    (x.clamp(-MAX_CODE, MAX_CODE) + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
+}
