@@ -3,9 +3,11 @@
 
 mod checkpoint;
 mod config;
+mod dropout;
 mod golden;
 mod input;
 mod suite;
+mod torch;
 
 use burn_flex::{Flex, FlexDevice};
 
