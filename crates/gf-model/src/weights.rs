@@ -78,10 +78,12 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Some(view) = self.store.get(&self.path.file_name()) else {
+        let name = self.path.file_name();
+        let Some(view) = self.store.get(&name) else {
             return param;
         };
         let data = TensorData::new(to_f32(&view), view.shape().to_vec());
+        self.store.release(&name);
         let tensor = Tensor::<B, D>::from_data(data, &param.lazy_device());
         let tensor = if self.path.is_dense_weight() { tensor.transpose() } else { tensor };
         let id = param.id;

@@ -77,6 +77,7 @@ impl TensorStore {
         for (i, (map, file)) in maps.iter().zip(files).enumerate() {
             let stored = tensors(map, file)?;
             found.extend(stored.into_iter().map(|(name, stored)| (name, (i, stored))));
+            release(map, 0..map.len());
         }
         let tensors = by_modern_name(found).map_err(|name| {
             let path = path.clone();
@@ -100,6 +101,14 @@ impl TensorStore {
         self.tensors.keys().map(String::as_str)
     }
 
+    /// Gives back the memory of a tensor that was read; a model in memory and its file
+    /// in memory would be two copies.
+    pub fn release(&self, name: &str) {
+        if let Some((file, stored)) = self.tensors.get(name) {
+            release(&self.maps[*file], stored.bytes.clone());
+        }
+    }
+
     /// The tensor of a name.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (file, stored) = self.tensors.get(name)?;
@@ -107,6 +116,20 @@ impl TensorStore {
         TensorView::new(stored.dtype, stored.shape.clone(), bytes).ok()
     }
 }
+
+/// Gives the memory of read pages back; they come from the file if read again.
+#[cfg(unix)]
+fn release(map: &Mmap, bytes: Range<usize>) {
+    let advice = memmap2::UncheckedAdvice::DontNeed;
+    // SAFETY: the pages of a read-only map are the file's; none is changed by this.
+    let advised = unsafe { map.unchecked_advise_range(advice, bytes.start, bytes.len()) };
+    // Advice that is not taken costs memory, not correctness.
+    advised.ok();
+}
+
+/// Elsewhere the operating system decides.
+#[cfg(not(unix))]
+fn release(_map: &Mmap, _bytes: Range<usize>) {}
 
 fn map(path: &Path) -> Result<Mmap, Error> {
     let file = File::open(path).map_err(Error::io(path))?;

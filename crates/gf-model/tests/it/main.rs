@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod dropout;
 mod golden;
+mod half;
 mod input;
 mod suite;
 mod torch;

@@ -114,7 +114,7 @@ fn hidden_states_of_any_heights<B: Backend>(device: &B::Device) {
 }
 
 fn heads_read_their_hidden_states<B: Backend>(device: &B::Device) {
-    let (encoder, input) = encoder_and_input(device);
+    let (encoder, input) = encoder_and_input::<B>(device);
     let last = encoder.hidden_state(&input, 2);
 
     let head = GeneHead::init(&config(), 3, device);
@@ -131,7 +131,7 @@ fn heads_read_their_hidden_states<B: Backend>(device: &B::Device) {
 }
 
 fn padding_changes_no_head<B: Backend>(device: &B::Device) {
-    let (encoder, padded) = encoder_and_input(device);
+    let (encoder, padded) = encoder_and_input::<B>(device);
     let alone = EncoderInput::from_rows(&[&SHORT], 0, device);
     let head = CellHead::init(&config(), 4, device);
     let model = CellClassifier { encoder: encoder.clone(), head };
@@ -150,7 +150,7 @@ fn padding_changes_no_head<B: Backend>(device: &B::Device) {
 }
 
 fn tasks_read_cls_or_an_average<B: Backend>(device: &B::Device) {
-    let (encoder, input) = encoder_and_input(device);
+    let (encoder, input) = encoder_and_input::<B>(device);
     let head = MultiTaskHead::init(&config(), &[3, 2], Pooling::Cls, device);
     let mut model = MultiTaskClassifier { encoder, head };
     let expected = model.head.forward(model.encoder.cls_state(&input, 2));
