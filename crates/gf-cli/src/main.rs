@@ -10,6 +10,7 @@ mod args;
 mod commands;
 mod device;
 mod failure;
+mod model_folder;
 mod outputs;
 mod render;
 mod report;

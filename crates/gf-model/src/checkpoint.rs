@@ -1,64 +1,195 @@
-//! A model folder as `transformers` writes and reads it: `config.json` beside
-//! `model.safetensors`.
+//! A model folder as `transformers` writes and reads it: `config.json` beside the
+//! weights.
+
+mod labels;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::Write,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use atomic_write_file::AtomicWriteFile;
 use burn::tensor::backend::Backend;
-use safetensors::SafeTensors;
+use serde_json::Value;
 
+pub use crate::weights::store::WEIGHTS_FILE;
 use crate::{
-    Encoder, EncoderConfig, Error, MaskedLm,
-    weights::{self, keymap},
+    CellClassifier, Encoder, EncoderConfig, Error, GeneClassifier, MaskedLm, MultiTaskClassifier,
+    config::read_json,
+    head::{
+        cell::CellHead,
+        gene::GeneHead,
+        multi_task::{MultiTaskHead, Pooling},
+    },
+    weights::{self, DenseTensor, keymap, store::TensorStore},
 };
 
 /// File name of the configuration.
 pub const CONFIG_FILE: &str = "config.json";
-/// File name of the weights.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Loads the encoder of a model folder; heads in the file are left unread.
+/// An opened model folder: its configuration is checked, its weights are
+/// memory-mapped and read tensor by tensor when a model is asked for.
+///
+/// Weights are `model.safetensors`, the shards of `model.safetensors.index.json` or
+/// `pytorch_model.bin`, in F64, F32, F16 or BF16; models compute in F32 unless
+/// [`cast`](Encoder::cast). The files must not be changed meanwhile.
+pub struct Checkpoint {
+    config: EncoderConfig,
+    labels: Vec<String>,
+    store: TensorStore,
+}
+
+impl Checkpoint {
+    /// Opens a model folder.
+    ///
+    /// # Errors
+    ///
+    /// A file is absent or malformed, or the configuration is not supported.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(CONFIG_FILE);
+        let json = read_json(&path)?;
+        let labels = labels::read(&json)?;
+        let config = EncoderConfig::from_json(json, &path)?;
+        let store = TensorStore::open(folder)?;
+        check_depth(&config, &store)?;
+        Ok(Self { config, labels, store })
+    }
+
+    /// The encoder's configuration.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Names of the classes of a cell or gene head; `LABEL_0`, `LABEL_1` where the
+    /// configuration names none, as in `transformers`.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Tensors that are no part of the encoder, by name.
+    pub fn head_tensors(&self) -> impl Iterator<Item = &str> {
+        self.store.names().filter(|name| is_head(name))
+    }
+
+    /// The encoder; tensors of heads are left unread.
+    ///
+    /// # Errors
+    ///
+    /// Tensors do not fit the configuration: they are listed by name.
+    pub fn encoder<B: Backend>(&self, device: &B::Device) -> Result<Encoder<B>, Error> {
+        weights::check(&self.store, &keymap::encoder_tensors(&self.config), is_head)?;
+        Ok(self.load_encoder(device))
+    }
+
+    /// The pretrained model with its masked language head.
+    ///
+    /// # Errors
+    ///
+    /// As [`encoder`](Self::encoder); a folder without such a head lists its missing
+    /// tensors.
+    pub fn masked_lm<B: Backend>(&self, device: &B::Device) -> Result<MaskedLm<B>, Error> {
+        self.check(keymap::masked_lm_tensors(&self.config))?;
+        let head = self.config.init_masked_lm(device)?.head;
+        let head = weights::load(head, "head", &self.store);
+        Ok(MaskedLm { encoder: self.load_encoder(device), head })
+    }
+
+    /// A model fine-tuned on cells, with one class per [label](Self::labels).
+    ///
+    /// # Errors
+    ///
+    /// As [`masked_lm`](Self::masked_lm).
+    pub fn cell_classifier<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<CellClassifier<B>, Error> {
+        let n_classes = self.labels.len();
+        self.check(keymap::cell_tensors(&self.config, n_classes))?;
+        let head = CellHead::init(&self.config, n_classes, device);
+        let head = weights::load(head, "head", &self.store);
+        Ok(CellClassifier { encoder: self.load_encoder(device), head })
+    }
+
+    /// A model fine-tuned on genes, with one class per [label](Self::labels).
+    ///
+    /// # Errors
+    ///
+    /// As [`masked_lm`](Self::masked_lm).
+    pub fn gene_classifier<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<GeneClassifier<B>, Error> {
+        let n_classes = self.labels.len();
+        self.check(keymap::gene_tensors(&self.config, n_classes))?;
+        let head = GeneHead::init(&self.config, n_classes, device);
+        let head = weights::load(head, "head", &self.store);
+        Ok(GeneClassifier { encoder: self.load_encoder(device), head })
+    }
+
+    /// A model fine-tuned on several tasks: as many, of as many classes, as there are
+    /// `classification_heads` in the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`masked_lm`](Self::masked_lm).
+    pub fn multi_task_classifier<B: Backend>(
+        &self,
+        device: &B::Device,
+    ) -> Result<MultiTaskClassifier<B>, Error> {
+        let n_classes = self.task_classes();
+        let attention = self.store.get(keymap::ATTENTION_POOL).is_some();
+        let pooling = if attention { Pooling::Attention } else { Pooling::Cls };
+        self.check(keymap::multi_task_tensors(&self.config, &n_classes, pooling))?;
+        let head = MultiTaskHead::init(&self.config, &n_classes, pooling, device);
+        let head = weights::load(head, "head", &self.store);
+        Ok(MultiTaskClassifier { encoder: self.load_encoder(device), head })
+    }
+
+    /// Classes of each task; at least one task, so that its absence is reported.
+    fn task_classes(&self) -> Vec<usize> {
+        let classes =
+            |task: usize| Some(*self.store.get(&keymap::task_bias(task))?.shape().first()?);
+        let first = classes(0).unwrap_or(1);
+        std::iter::once(first).chain((1..).map_while(classes)).collect()
+    }
+
+    fn check(&self, tensors: Vec<keymap::TensorSpec>) -> Result<(), Error> {
+        weights::check(&self.store, &tensors, keymap::is_redundant)
+    }
+
+    fn load_encoder<B: Backend>(&self, device: &B::Device) -> Encoder<B> {
+        weights::load(Encoder::init(&self.config, device), "encoder", &self.store)
+    }
+}
+
+/// Loads the encoder of a model folder; see [`Checkpoint::encoder`].
 ///
 /// # Errors
 ///
-/// A file is absent or malformed, or tensors do not fit the configuration: they
-/// are listed by name.
+/// As [`Checkpoint::open`] and [`Checkpoint::encoder`].
 pub fn load_encoder<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<(EncoderConfig, Encoder<B>), Error> {
-    let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
-    let (bytes, path) = read_weights(folder)?;
-    let file = parse(&bytes, &path)?;
-    check_depth(&config, &file)?;
-    let is_head = |name: &str| keymap::is_redundant(name) || !name.starts_with("bert.");
-    weights::check(&file, &keymap::encoder_tensors(&config), is_head, &path)?;
-    let encoder = config.init_encoder(device)?;
-    Ok((config, weights::load(encoder, "encoder", &file)))
+    let checkpoint = Checkpoint::open(folder)?;
+    let encoder = checkpoint.encoder(device)?;
+    Ok((checkpoint.config, encoder))
 }
 
-/// Loads a pretrained model with its masked language head.
+/// Loads a pretrained model; see [`Checkpoint::masked_lm`].
 ///
 /// # Errors
 ///
-/// As [`load_encoder`]; a folder without such a head lists its missing tensors.
+/// As [`Checkpoint::open`] and [`Checkpoint::masked_lm`].
 pub fn load_masked_lm<B: Backend>(
     folder: &Path,
     device: &B::Device,
 ) -> Result<(EncoderConfig, MaskedLm<B>), Error> {
-    let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
-    let (bytes, path) = read_weights(folder)?;
-    let file = parse(&bytes, &path)?;
-    check_depth(&config, &file)?;
-    weights::check(&file, &keymap::masked_lm_tensors(&config), keymap::is_redundant, &path)?;
-    let MaskedLm { encoder, head } = config.init_masked_lm(device)?;
-    let encoder = weights::load(encoder, "encoder", &file);
-    Ok((config, MaskedLm { encoder, head: weights::load(head, "head", &file) }))
+    let checkpoint = Checkpoint::open(folder)?;
+    let model = checkpoint.masked_lm(device)?;
+    Ok((checkpoint.config, model))
 }
 
 /// Writes a model folder; each file is written beside its target and renamed.
@@ -71,38 +202,84 @@ pub fn save_masked_lm<B: Backend>(
     config: &EncoderConfig,
     model: &MaskedLm<B>,
 ) -> Result<(), Error> {
+    save(folder, &config.to_json(), &weights::collect(model))
+}
+
+/// Writes a model fine-tuned on cells, as [`save_masked_lm`]; `labels` name its classes.
+///
+/// # Errors
+///
+/// As [`save_masked_lm`], or there is not one label per class.
+pub fn save_cell_classifier<B: Backend>(
+    folder: &Path,
+    config: &EncoderConfig,
+    model: &CellClassifier<B>,
+    labels: &[String],
+) -> Result<(), Error> {
+    let [_, n_classes] = model.head.classifier.weight.dims();
+    let json = labels::write(config, "BertForSequenceClassification", labels, n_classes)?;
+    save(folder, &json, &weights::collect(model))
+}
+
+/// Writes a model fine-tuned on genes, as [`save_masked_lm`]; `labels` name its classes.
+///
+/// # Errors
+///
+/// As [`save_masked_lm`], or there is not one label per class.
+pub fn save_gene_classifier<B: Backend>(
+    folder: &Path,
+    config: &EncoderConfig,
+    model: &GeneClassifier<B>,
+    labels: &[String],
+) -> Result<(), Error> {
+    let [_, n_classes] = model.head.classifier.weight.dims();
+    let json = labels::write(config, "BertForTokenClassification", labels, n_classes)?;
+    save(folder, &json, &weights::collect(model))
+}
+
+/// Writes a model fine-tuned on several tasks, as [`save_masked_lm`]; the
+/// configuration is that of the encoder, as the reference writes it.
+///
+/// # Errors
+///
+/// As [`save_masked_lm`].
+pub fn save_multi_task_classifier<B: Backend>(
+    folder: &Path,
+    config: &EncoderConfig,
+    model: &MultiTaskClassifier<B>,
+) -> Result<(), Error> {
+    save(folder, &config.to_json(), &weights::collect(model))
+}
+
+fn save(
+    folder: &Path,
+    config: &Value,
+    tensors: &BTreeMap<String, DenseTensor>,
+) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let mut tensors = weights::collect(&model.encoder, "encoder");
-    tensors.extend(weights::collect(&model.head, "head"));
     let path = folder.join(WEIGHTS_FILE);
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors.iter(), Some(metadata))
+    let bytes = safetensors::serialize(tensors, Some(metadata))
         .map_err(|source| Error::Safetensors { path: path.clone(), source })?;
     write_file(&path, &bytes)?;
-    write_file(&folder.join(CONFIG_FILE), format!("{:#}\n", config.to_json()).as_bytes())
+    write_file(&folder.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())
 }
 
-fn read_weights(folder: &Path) -> Result<(Vec<u8>, PathBuf), Error> {
-    let path = folder.join(WEIGHTS_FILE);
-    let bytes = fs::read(&path).map_err(Error::io(&path))?;
-    Ok((bytes, path))
+/// Whatever is not the encoder's: heads, poolers and buffers.
+fn is_head(name: &str) -> bool {
+    keymap::is_redundant(name) || !name.starts_with("bert.")
 }
 
-/// Each layer has tensors of its own: a configuration of more layers than the file
-/// has tensors is refused before they are listed.
-fn check_depth(config: &EncoderConfig, file: &SafeTensors<'_>) -> Result<(), Error> {
-    let n_tensors = file.len();
+/// Each layer has tensors of its own: a configuration of more layers than there are
+/// tensors is refused before they are listed.
+fn check_depth(config: &EncoderConfig, store: &TensorStore) -> Result<(), Error> {
+    let n_tensors = store.len();
     if config.num_hidden_layers <= n_tensors {
         return Ok(());
     }
     let found = config.num_hidden_layers.to_string();
-    let expected = format!("at most the {n_tensors} tensors of {WEIGHTS_FILE}");
+    let expected = format!("at most the {n_tensors} tensors of {}", store.path().display());
     Err(Error::Config { key: "num_hidden_layers", found, expected })
-}
-
-fn parse<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>, Error> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|source| Error::Safetensors { path: path.to_owned(), source })
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::{fmt, fs, path::Path, str::FromStr};
 
 use burn::{nn::Linear, tensor::backend::Backend};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Encoder, Error, MaskedLm};
 
@@ -93,6 +94,9 @@ pub struct EncoderConfig {
     pub hidden_dropout_prob: f64,
     /// Dropout of the attention weights, while training.
     pub attention_probs_dropout_prob: f64,
+    /// Dropout before a classifier, while training; as `hidden_dropout_prob` if absent.
+    #[serde(default)]
+    pub classifier_dropout: Option<f64>,
     /// Added to the variance in layer normalisation.
     #[serde(default = "default_layer_norm_eps")]
     pub layer_norm_eps: f64,
@@ -156,6 +160,7 @@ impl EncoderConfig {
             type_vocab_size: default_type_vocab_size(),
             hidden_dropout_prob: dropout,
             attention_probs_dropout_prob: dropout,
+            classifier_dropout: None,
             layer_norm_eps: default_layer_norm_eps(),
             initializer_range: default_initializer_range(),
             pad_token_id: 0,
@@ -169,15 +174,23 @@ impl EncoderConfig {
     ///
     /// The file is absent, is not such a JSON, or asks for what is not supported.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
-        let config: Self = serde_json::from_str(&text)
+        Self::from_json(read_json(path)?, path)
+    }
+
+    /// Takes its keys out of a `config.json`.
+    pub(crate) fn from_json(json: Value, path: &Path) -> Result<Self, Error> {
+        let positions = json.get("position_embedding_type").and_then(Value::as_str);
+        let positions = positions.unwrap_or("absolute").to_owned();
+        let absolute = positions == "absolute";
+        require("position_embedding_type", positions, absolute, "absolute")?;
+        let config: Self = serde_json::from_value(json)
             .map_err(|source| Error::ConfigJson { path: path.to_owned(), source })?;
         config.check()?;
         Ok(config)
     }
 
     /// The `config.json` from which `transformers` builds a `BertForMaskedLM`.
-    pub fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> Value {
         let mut json = serde_json::to_value(self).unwrap_or_default();
         json["architectures"] = serde_json::json!(["BertForMaskedLM"]);
         json["model_type"] = "bert".into();
@@ -211,10 +224,16 @@ impl EncoderConfig {
         for (key, p) in [
             ("hidden_dropout_prob", self.hidden_dropout_prob),
             ("attention_probs_dropout_prob", self.attention_probs_dropout_prob),
+            ("classifier_dropout", self.head_dropout()),
         ] {
             require(key, p, (0.0..1.0).contains(&p), "from 0 to below 1")?;
         }
         require("hidden_act", &self.hidden_act, self.hidden_act == "relu", "relu")
+    }
+
+    /// Dropout before a classifier, while training.
+    pub(crate) fn head_dropout(&self) -> f64 {
+        self.classifier_dropout.unwrap_or(self.hidden_dropout_prob)
     }
 
     /// Refuses a row of tokens that this model cannot read.
@@ -275,6 +294,13 @@ impl EncoderConfig {
         self.check()?;
         Ok(MaskedLm::init(self, device))
     }
+}
+
+/// The JSON of a `config.json`.
+pub(crate) fn read_json(path: &Path) -> Result<Value, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    serde_json::from_str(&text)
+        .map_err(|source| Error::ConfigJson { path: path.to_owned(), source })
 }
 
 fn require(

@@ -1,9 +1,9 @@
 //! The stack of layers, read at any height.
 
 use burn::{
-    module::Module,
+    module::{Module, ModuleMapper, Param},
     nn::Linear,
-    tensor::{Tensor, backend::Backend},
+    tensor::{FloatDType, Tensor, backend::Backend},
 };
 
 use crate::{EncoderConfig, EncoderInput, Projection, embeddings::Embeddings, layer::Layer};
@@ -45,6 +45,34 @@ impl<B: Backend, P: Projection<B>> Encoder<B, P> {
         self.layers.iter().take(k).fold(hidden, |hidden, layer| layer.forward(hidden, input))
     }
 
+    /// Hidden states of any heights, in the order asked for, in one pass; nothing above
+    /// the highest is computed. Heights are those of [`hidden_state`](Self::hidden_state).
+    ///
+    /// # Shapes
+    ///
+    /// - outputs `[batch_size, seq_length, d_model]`; padded rows are undefined
+    pub fn hidden_states(&self, input: &EncoderInput<B>, heights: &[usize]) -> Vec<Tensor<B, 3>> {
+        let highest = heights.iter().copied().max().unwrap_or(0).min(self.n_layers());
+        let mut hidden = self.embeddings.forward(input.input_ids());
+        let mut found = vec![None; heights.len()];
+        for k in 0..=highest {
+            if let Some(below) = k.checked_sub(1) {
+                hidden = self.layers[below].forward(hidden, input);
+            }
+            for (slot, &height) in found.iter_mut().zip(heights) {
+                if height.min(highest) == k {
+                    *slot = Some(hidden.clone());
+                }
+            }
+        }
+        found.into_iter().flatten().collect()
+    }
+
+    /// The same encoder with parameters of another float type: activations follow.
+    pub fn cast(self, dtype: FloatDType) -> Self {
+        self.map(&mut Cast(dtype))
+    }
+
     /// Row 0 of hidden state `k` (the CLS token of V2 cells), with only that row
     /// computed in layer `k`.
     ///
@@ -66,5 +94,13 @@ impl<B: Backend, P: Projection<B>> Encoder<B, P> {
     pub fn map_projections<Q>(self, mut f: impl FnMut(P) -> Q) -> Encoder<B, Q> {
         let layers = self.layers.into_iter().map(|layer| layer.map_projections(&mut f)).collect();
         Encoder { embeddings: self.embeddings, layers }
+    }
+}
+
+struct Cast(FloatDType);
+
+impl<B: Backend> ModuleMapper<B> for Cast {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        param.map(|tensor| tensor.cast(self.0))
     }
 }

@@ -47,6 +47,63 @@ pub enum Error {
         /// What the reader said.
         source: safetensors::SafeTensorError,
     },
+    /// A folder holds no weights under any name that is known.
+    #[error("{folder}: no weights, expected {expected}")]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// The names that are known.
+        expected: String,
+    },
+    /// The index of a sharded checkpoint is not one.
+    #[error("{path}: not an index of shards: {source}")]
+    IndexJson {
+        /// The index.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// An index names a shard outside its folder.
+    #[error("{path}: found the shard {found:?}, expected the name of a file beside the index")]
+    ShardName {
+        /// The index.
+        path: PathBuf,
+        /// The name found.
+        found: String,
+    },
+    /// `pytorch_model.bin` is a damaged archive.
+    #[error("{path}: not a file of torch.save: {source}")]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        source: zip::result::ZipError,
+    },
+    /// `pytorch_model.bin` holds something else than a dictionary of tensors; it is
+    /// never run.
+    #[error("{path}: byte {position}: found {found}, expected {expected}")]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// Where reading stopped, 0-based.
+        position: usize,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: &'static str,
+    },
+    /// A block of numbers in `pytorch_model.bin` is damaged.
+    #[error("{path}: {storage}: found {found}, expected {expected}")]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// The block.
+        storage: String,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
     /// Tensors of the file do not fit the configuration.
     #[error("{path}: tensors do not fit the configuration: {}", problems.join("; "))]
     Tensors {
@@ -54,6 +111,14 @@ pub enum Error {
         path: PathBuf,
         /// One line per tensor: missing, unexpected, wrong shape or wrong type.
         problems: Vec<String>,
+    },
+    /// A head has another number of classes than there are labels.
+    #[error("{found} labels, the head has {expected} classes")]
+    Labels {
+        /// Labels given.
+        found: usize,
+        /// Classes of the head.
+        expected: usize,
     },
     /// A row has more tokens than the model has positions.
     #[error("{found} tokens, the model has {expected} positions")]

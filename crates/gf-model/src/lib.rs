@@ -3,8 +3,10 @@
 //! The nouns, in the order of the forward pass: an [`EncoderConfig`] (one of six
 //! named [`Preset`]s or a Hugging Face `config.json`) makes an [`Encoder`]; an
 //! [`EncoderInput`] (token ids and real lengths) goes through its embeddings and
-//! [`layer`]s; a [`MaskedLm`] adds the head that predicts masked genes; a
-//! [`checkpoint`] folder holds both under the names `transformers` uses.
+//! [`layer`]s; a [`MaskedLm`] adds the head that predicts masked genes, a
+//! [`CellClassifier`], [`GeneClassifier`] or [`MultiTaskClassifier`] one that is
+//! fine-tuned; a [`checkpoint`] folder holds any of them under the names
+//! `transformers` uses.
 //!
 //! Every layer is generic over the backend `B` and over its [`Projection`] `P`,
 //! the one seam through which a quantised layer replaces a dense one. Hidden
@@ -50,6 +52,11 @@ mod weights;
 pub use config::{EncoderConfig, Preset};
 pub use encoder::Encoder;
 pub use error::Error;
-pub use head::masked::{MaskedHead, MaskedLm};
+pub use head::{
+    cell::{CellClassifier, CellHead},
+    gene::{GeneClassifier, GeneHead},
+    masked::{MaskedHead, MaskedLm},
+    multi_task::{MultiTaskClassifier, MultiTaskHead, PooledTokens, Pooling},
+};
 pub use input::EncoderInput;
 pub use projection::Projection;

@@ -1,21 +1,27 @@
-//! Between a safetensors file and the parameters of a module.
+//! Between the tensors of a model folder and the parameters of a module.
 //!
 //! A parameter's path in the module (`encoder.layers.0.attention.query.weight`)
 //! determines its name in the file ([`keymap`]); dense weights are transposed on
 //! the way, because PyTorch stores `[d_output, d_input]`.
 
 pub(crate) mod keymap;
+mod pickle;
+pub(crate) mod store;
+mod torch;
 
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use burn::{
     module::{Module, ModuleMapper, ModuleVisitor, Param},
     tensor::{Tensor, TensorData, backend::Backend},
 };
 use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors, View, tensor::TensorView};
+use safetensors::{Dtype, View, tensor::TensorView};
 
-use self::keymap::TensorSpec;
+use self::{keymap::TensorSpec, store::TensorStore};
 use crate::Error;
 
 /// Lists every tensor that is missing, misshapen, of an unknown type or unexpected.
@@ -24,43 +30,42 @@ use crate::Error;
 ///
 /// [`Error::Tensors`] with one line per tensor.
 pub(crate) fn check(
-    file: &SafeTensors<'_>,
+    store: &TensorStore,
     specs: &[TensorSpec],
     is_ignored: impl Fn(&str) -> bool,
-    path: &Path,
 ) -> Result<(), Error> {
-    let mut problems: Vec<String> = specs.iter().filter_map(|spec| problem(file, spec)).collect();
-    let mut unexpected: Vec<&str> = file.names();
-    unexpected.retain(|name| !is_ignored(name) && specs.iter().all(|spec| spec.name != *name));
-    unexpected.sort_unstable();
-    problems.extend(unexpected.iter().map(|name| format!("{name} is not expected")));
+    let expected: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let mut problems: Vec<String> = specs.iter().filter_map(|spec| problem(store, spec)).collect();
+    let unexpected = store.names().filter(|name| !is_ignored(name) && !expected.contains(name));
+    problems.extend(unexpected.map(|name| format!("{name} is not expected")));
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Error::Tensors { path: path.to_owned(), problems })
+    Err(Error::Tensors { path: store.path().to_owned(), problems })
 }
 
-fn problem(file: &SafeTensors<'_>, spec: &TensorSpec) -> Option<String> {
+fn problem(store: &TensorStore, spec: &TensorSpec) -> Option<String> {
     let TensorSpec { name, shape } = spec;
-    let Ok(view) = file.tensor(name) else {
+    let Some(view) = store.get(name) else {
         return Some(format!("{name} {shape:?} is missing"));
     };
     if view.shape() != shape.as_slice() {
         return Some(format!("{name} has shape {:?}, expected {shape:?}", view.shape()));
     }
-    let supported = matches!(view.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16);
-    (!supported).then(|| format!("{name} has type {:?}, expected F32, F16 or BF16", view.dtype()))
+    let dtype = view.dtype();
+    let supported = matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
+    (!supported).then(|| format!("{name} has type {dtype:?}, expected F64, F32, F16 or BF16"))
 }
 
-/// Replaces every parameter of `module` by the tensor of its name in a file that
-/// passed [`check`].
-pub(crate) fn load<B: Backend, M: Module<B>>(module: M, root: &str, file: &SafeTensors<'_>) -> M {
-    module.map(&mut Loader { path: ModulePath::below(root), file })
+/// Replaces every parameter of `module` by the tensor of its name in a store that
+/// passed [`check`], one after the other.
+pub(crate) fn load<B: Backend, M: Module<B>>(module: M, root: &str, store: &TensorStore) -> M {
+    module.map(&mut Loader { path: ModulePath::below(root), store })
 }
 
 struct Loader<'a> {
     path: ModulePath,
-    file: &'a SafeTensors<'a>,
+    store: &'a TensorStore,
 }
 
 impl<B: Backend> ModuleMapper<B> for Loader<'_> {
@@ -73,10 +78,12 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        let Ok(view) = self.file.tensor(&self.path.file_name()) else {
+        let name = self.path.file_name();
+        let Some(view) = self.store.get(&name) else {
             return param;
         };
         let data = TensorData::new(to_f32(&view), view.shape().to_vec());
+        self.store.release(&name);
         let tensor = Tensor::<B, D>::from_data(data, &param.lazy_device());
         let tensor = if self.path.is_dense_weight() { tensor.transpose() } else { tensor };
         let id = param.id;
@@ -87,22 +94,18 @@ impl<B: Backend> ModuleMapper<B> for Loader<'_> {
 fn to_f32(view: &TensorView<'_>) -> Vec<f32> {
     let bytes = view.data();
     match view.dtype() {
-        Dtype::F16 => pairs(bytes).map(|pair| f16::from_le_bytes(pair).to_f32()).collect(),
-        Dtype::BF16 => pairs(bytes).map(|pair| bf16::from_le_bytes(pair).to_f32()).collect(),
+        Dtype::F64 => bytes.as_chunks().0.iter().map(|&b| f64::from_le_bytes(b) as f32).collect(),
+        Dtype::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
+        Dtype::BF16 => {
+            bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
+        }
         _ => bytemuck::pod_collect_to_vec(bytes),
     }
 }
 
-fn pairs(bytes: &[u8]) -> impl Iterator<Item = [u8; 2]> + '_ {
-    bytes.chunks_exact(2).map(|pair| [pair[0], pair[1]])
-}
-
 /// The parameters of `module` as named f32 tensors in the file's layout.
-pub(crate) fn collect<B: Backend, M: Module<B>>(
-    module: &M,
-    root: &str,
-) -> BTreeMap<String, DenseTensor> {
-    let mut collector = Collector { path: ModulePath::below(root), tensors: BTreeMap::new() };
+pub(crate) fn collect<B: Backend, M: Module<B>>(module: &M) -> BTreeMap<String, DenseTensor> {
+    let mut collector = Collector { path: ModulePath::default(), tensors: BTreeMap::new() };
     module.visit(&mut collector);
     collector.tensors
 }
@@ -155,6 +158,7 @@ impl View for &DenseTensor {
 }
 
 /// Where a visitor stands in the module tree.
+#[derive(Default)]
 struct ModulePath {
     names: Vec<String>,
     containers: Vec<String>,

@@ -11,13 +11,14 @@ use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
 use gf_tokenize::{Dataset, ModelTokens, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
-use crate::{device::DeviceChoice, failure::Failure, shell::Shell};
+use crate::{device::DeviceChoice, failure::Failure, model_folder, shell::Shell};
 
 /// Arguments that say which model reads which cells.
 #[derive(Debug, Args)]
 pub struct CellArgs {
-    /// Model folder: config.json and model.safetensors.
-    #[arg(long, value_name = "DIR")]
+    /// Model folder (config.json and model.safetensors), or a repository in the local
+    /// Hugging Face cache: ORG/NAME[@REVISION][:SUBFOLDER].
+    #[arg(long, value_name = "DIR", value_parser = model_folder::parse)]
     pub model: PathBuf,
     /// Data set of tokens.
     #[arg(long, value_name = "DATASET")]

@@ -1,6 +1,6 @@
 //! The names and shapes of a checkpoint's tensors (REFERENCE.md §3.3).
 
-use crate::EncoderConfig;
+use crate::{EncoderConfig, head::multi_task::Pooling};
 
 /// A tensor that a checkpoint of a given configuration holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,8 +11,11 @@ pub(crate) struct TensorSpec {
     pub shape: Vec<usize>,
 }
 
+/// Name of the scores of a multi-task model's learned average.
+pub(crate) const ATTENTION_POOL: &str = "attention_pool.attention_weights";
+
 /// Module path segments and their names in the file, applied in this order.
-const SEGMENTS: [(&str, &str); 16] = [
+const SEGMENTS: [(&str, &str); 20] = [
     ("encoder.embeddings.layer_norm", "bert.embeddings.LayerNorm"),
     ("encoder.embeddings", "bert.embeddings"),
     ("encoder.layers", "bert.encoder.layer"),
@@ -27,6 +30,10 @@ const SEGMENTS: [(&str, &str); 16] = [
     ("head.dense", "cls.predictions.transform.dense"),
     ("head.layer_norm", "cls.predictions.transform.LayerNorm"),
     ("head.bias", "cls.predictions.bias"),
+    ("head.pooler", "bert.pooler.dense"),
+    ("head.classifier", "classifier"),
+    ("head.classification_heads", "classification_heads"),
+    ("head.attention_pool", ATTENTION_POOL),
     ("gamma", "weight"),
     ("beta", "bias"),
 ];
@@ -71,6 +78,43 @@ pub(crate) fn masked_lm_tensors(config: &EncoderConfig) -> Vec<TensorSpec> {
     let name = "cls.predictions.bias".to_owned();
     tensors.push(TensorSpec { name, shape: vec![config.vocab_size] });
     tensors
+}
+
+/// Tensors of the encoder and a head over cells.
+pub(crate) fn cell_tensors(config: &EncoderConfig, n_classes: usize) -> Vec<TensorSpec> {
+    let d_model = config.hidden_size;
+    let mut tensors = gene_tensors(config, n_classes);
+    tensors.extend(dense("bert.pooler.dense", d_model, d_model));
+    tensors
+}
+
+/// Tensors of the encoder and a head over genes.
+pub(crate) fn gene_tensors(config: &EncoderConfig, n_classes: usize) -> Vec<TensorSpec> {
+    let mut tensors = encoder_tensors(config);
+    tensors.extend(dense("classifier", config.hidden_size, n_classes));
+    tensors
+}
+
+/// Tensors of the encoder and one head per task.
+pub(crate) fn multi_task_tensors(
+    config: &EncoderConfig,
+    n_classes: &[usize],
+    pooling: Pooling,
+) -> Vec<TensorSpec> {
+    let d_model = config.hidden_size;
+    let mut tensors = encoder_tensors(config);
+    for (task, &n_classes) in n_classes.iter().enumerate() {
+        tensors.extend(dense(&format!("classification_heads.{task}"), d_model, n_classes));
+    }
+    if pooling == Pooling::Attention {
+        tensors.push(TensorSpec { name: ATTENTION_POOL.to_owned(), shape: vec![d_model, 1] });
+    }
+    tensors
+}
+
+/// Name of the bias of a task, one number per class.
+pub(crate) fn task_bias(task: usize) -> String {
+    format!("classification_heads.{task}.bias")
 }
 
 /// Tensors that carry nothing of their own: buffers, the tied decoder, a pooler.

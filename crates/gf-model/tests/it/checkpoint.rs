@@ -4,8 +4,12 @@ use std::{fs, path::Path};
 
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{
-    EncoderConfig, Preset,
-    checkpoint::{load_encoder, load_masked_lm, save_masked_lm},
+    CellClassifier, CellHead, EncoderConfig, Error, GeneClassifier, GeneHead, MultiTaskClassifier,
+    MultiTaskHead, Pooling, Preset,
+    checkpoint::{
+        Checkpoint, load_encoder, load_masked_lm, save_cell_classifier, save_gene_classifier,
+        save_masked_lm, save_multi_task_classifier,
+    },
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -71,6 +75,103 @@ fn tensor_names_equal_the_original_layout() {
         let shape: Vec<usize> =
             entry["shape"].as_array().unwrap().iter().map(|d| width(d.as_u64().unwrap())).collect();
         assert_eq!(file.tensor(name).unwrap().shape(), shape, "{name}");
+    }
+}
+
+/// Each head: written, read again by its own loader, written again to the same bytes.
+#[test]
+fn heads_are_saved_and_loaded() {
+    let config = small();
+    let encoder = config.init_encoder::<Flex>(&FlexDevice).unwrap();
+    let labels = ["a", "b", "c"].map(str::to_owned);
+    let t = |save: &dyn Fn(&Path), again: &dyn Fn(&Checkpoint, &Path)| {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        save(first.path());
+        let checkpoint = Checkpoint::open(first.path()).unwrap();
+        assert_eq!(checkpoint.config(), &config);
+        again(&checkpoint, second.path());
+        for name in ["config.json", "model.safetensors"] {
+            let bytes = |folder: &Path| fs::read(folder.join(name)).unwrap();
+            assert_eq!(bytes(first.path()), bytes(second.path()), "{name}");
+        }
+    };
+
+    let head = CellHead::init(&config, 3, &FlexDevice);
+    let cells = CellClassifier { encoder: encoder.clone(), head };
+    t(
+        &|folder| save_cell_classifier(folder, &config, &cells, &labels).unwrap(),
+        &|read, folder| {
+            assert_eq!(read.labels(), labels);
+            let model = read.cell_classifier::<Flex>(&FlexDevice).unwrap();
+            save_cell_classifier(folder, &config, &model, read.labels()).unwrap();
+        },
+    );
+
+    let head = GeneHead::init(&config, 3, &FlexDevice);
+    let genes = GeneClassifier { encoder: encoder.clone(), head };
+    t(
+        &|folder| save_gene_classifier(folder, &config, &genes, &labels).unwrap(),
+        &|read, folder| {
+            let model = read.gene_classifier::<Flex>(&FlexDevice).unwrap();
+            save_gene_classifier(folder, &config, &model, read.labels()).unwrap();
+        },
+    );
+
+    for pooling in [Pooling::Cls, Pooling::Attention] {
+        // Eleven tasks: 10 sorts before 2 as a text.
+        let head =
+            MultiTaskHead::init(&config, &[2, 3, 4, 2, 2, 2, 2, 2, 2, 2, 5], pooling, &FlexDevice);
+        let tasks = MultiTaskClassifier { encoder: encoder.clone(), head };
+        t(
+            &|folder| save_multi_task_classifier(folder, &config, &tasks).unwrap(),
+            &|read, folder| {
+                let model = read.multi_task_classifier::<Flex>(&FlexDevice).unwrap();
+                save_multi_task_classifier(folder, &config, &model).unwrap();
+            },
+        );
+    }
+}
+
+#[test]
+fn a_head_has_one_label_per_class() {
+    let config = small();
+    let encoder = config.init_encoder::<Flex>(&FlexDevice).unwrap();
+    let head = CellHead::init(&config, 3, &FlexDevice);
+    let model = CellClassifier { encoder, head };
+    let folder = tempfile::tempdir().unwrap();
+    let error = save_cell_classifier(folder.path(), &config, &model, &["a".to_owned()]);
+    assert!(matches!(error, Err(Error::Labels { found: 1, expected: 3 })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was written");
+}
+
+/// A head's own loader says what it lacks.
+#[test]
+fn absent_heads_are_listed_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path());
+    let checkpoint = Checkpoint::open(folder.path()).unwrap();
+    let t = |error: Error, parts: &[&str]| {
+        for part in parts {
+            assert!(error.to_string().contains(part), "{error} lacks {part}");
+        }
+    };
+    let unread = "cls.predictions.bias is not expected";
+    let classifier = "classifier.weight [2, 8] is missing";
+    let pooler = "bert.pooler.dense.weight [8, 8] is missing";
+    let task = "classification_heads.0.weight [1, 8] is missing";
+    t(checkpoint.cell_classifier::<Flex>(&FlexDevice).unwrap_err(), &[unread, classifier, pooler]);
+    t(checkpoint.gene_classifier::<Flex>(&FlexDevice).unwrap_err(), &[unread, classifier]);
+    t(checkpoint.multi_task_classifier::<Flex>(&FlexDevice).unwrap_err(), &[unread, task]);
+}
+
+#[test]
+fn a_folder_without_weights_says_what_they_may_be_called() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path());
+    fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    let error = load_encoder::<Flex>(folder.path(), &FlexDevice).unwrap_err().to_string();
+    for name in ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"] {
+        assert!(error.contains(name), "{error} lacks {name}");
     }
 }
 

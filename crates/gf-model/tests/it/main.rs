@@ -3,9 +3,12 @@
 
 mod checkpoint;
 mod config;
+mod dropout;
 mod golden;
+mod half;
 mod input;
 mod suite;
+mod torch;
 
 use burn_flex::{Flex, FlexDevice};
 

@@ -1,10 +1,14 @@
 //! What must hold on every backend; included by the binary's wgpu test as well.
 
 use burn::{
+    module::Param,
     nn::Linear,
     tensor::{Tensor, backend::Backend},
 };
-use gf_model::{EncoderConfig, EncoderInput, Preset};
+use gf_model::{
+    CellClassifier, CellHead, Encoder, EncoderConfig, EncoderInput, GeneClassifier, GeneHead,
+    MultiTaskClassifier, MultiTaskHead, PooledTokens, Pooling, Preset,
+};
 
 /// Two orders of summation over at most 64 terms of magnitude about 1 in f32.
 const ROUNDING: f32 = 2e-5;
@@ -16,6 +20,10 @@ pub fn suite<B: Backend>(device: &B::Device) {
     layers_above_are_not_computed::<B>(device);
     mapping_projections_by_identity_changes_nothing::<B>(device);
     logits_are_tied_to_the_embeddings::<B>(device);
+    hidden_states_of_any_heights::<B>(device);
+    heads_read_their_hidden_states::<B>(device);
+    padding_changes_no_head::<B>(device);
+    tasks_read_cls_or_an_average::<B>(device);
 }
 
 /// Dropout off: it is tested where it acts, in training.
@@ -88,6 +96,83 @@ fn logits_are_tied_to_the_embeddings<B: Backend>(device: &B::Device) {
     *table = table.clone().map(|weight| weight.zeros_like());
     let zeros = Tensor::<B, 2>::zeros([3, 50], device);
     check("logits of zero embeddings and zero bias", model.logits_at(hidden), zeros);
+}
+
+fn hidden_states_of_any_heights<B: Backend>(device: &B::Device) {
+    let mut encoder = config().init_encoder::<B>(device).unwrap();
+    let input = EncoderInput::from_rows(&[&SHORT, &LONG], 0, device);
+    let heights = [2, 0, 2, 1, 9];
+    let found = encoder.hidden_states(&input, &heights);
+    assert_eq!(found.len(), heights.len());
+    for (k, found) in heights.into_iter().zip(found) {
+        check(&format!("hidden state {k}"), found, encoder.hidden_state(&input, k));
+    }
+    let below = encoder.hidden_states(&input, &[1]).remove(0);
+    encoder.layers.truncate(1);
+    check("without the layer above", encoder.hidden_states(&input, &[1]).remove(0), below);
+    assert!(encoder.hidden_states(&input, &[]).is_empty());
+}
+
+fn heads_read_their_hidden_states<B: Backend>(device: &B::Device) {
+    let (encoder, input) = encoder_and_input::<B>(device);
+    let last = encoder.hidden_state(&input, 2);
+
+    let head = GeneHead::init(&config(), 3, device);
+    let expected = head.forward(last.clone());
+    let genes = GeneClassifier { encoder: encoder.clone(), head }.forward(&input);
+    assert_eq!(genes.dims(), [2, LONG.len(), 3]);
+    check("gene logits", genes, expected);
+
+    let head = CellHead::init(&config(), 4, device);
+    let expected = head.forward(last.narrow(1, 0, 1).squeeze_dim(1));
+    let cells = CellClassifier { encoder, head }.forward(&input);
+    assert_eq!(cells.dims(), [2, 4]);
+    check("cell logits", cells, expected);
+}
+
+fn padding_changes_no_head<B: Backend>(device: &B::Device) {
+    let (encoder, padded) = encoder_and_input::<B>(device);
+    let alone = EncoderInput::from_rows(&[&SHORT], 0, device);
+    let head = CellHead::init(&config(), 4, device);
+    let model = CellClassifier { encoder: encoder.clone(), head };
+    check("cell", model.forward(&padded).narrow(0, 0, 1), model.forward(&alone));
+
+    let head = MultiTaskHead::init(&config(), &[3, 2], Pooling::Attention, device);
+    let model = MultiTaskClassifier { encoder, head };
+    let expected = model.forward(&alone, PooledTokens::Real);
+    for (found, expected) in model.forward(&padded, PooledTokens::Real).into_iter().zip(&expected) {
+        check("task beside padding", found.narrow(0, 0, 1), expected.clone());
+    }
+    let whole = model.forward(&alone, PooledTokens::RealAndPadding);
+    for (found, expected) in whole.into_iter().zip(expected) {
+        check("task without padding", found, expected);
+    }
+}
+
+fn tasks_read_cls_or_an_average<B: Backend>(device: &B::Device) {
+    let (encoder, input) = encoder_and_input::<B>(device);
+    let head = MultiTaskHead::init(&config(), &[3, 2], Pooling::Cls, device);
+    let mut model = MultiTaskClassifier { encoder, head };
+    let expected = model.head.forward(model.encoder.cls_state(&input, 2));
+    let found = model.forward(&input, PooledTokens::Real);
+    assert_eq!([found[0].dims(), found[1].dims()], [[2, 3], [2, 2]]);
+    for (found, expected) in found.into_iter().zip(expected) {
+        check("task of the first token", found, expected);
+    }
+    // Equal scores make a plain mean.
+    let scores = Tensor::zeros([config().hidden_size, 1], device);
+    model.head.attention_pool = Some(Param::from_tensor(scores));
+    let alone = EncoderInput::from_rows(&[&SHORT], 0, device);
+    let mean = model.encoder.hidden_state(&alone, 2).mean_dim(1).squeeze_dim(1);
+    let expected = model.head.forward(mean);
+    for (found, expected) in model.forward(&input, PooledTokens::Real).into_iter().zip(expected) {
+        check("task of the mean", found.narrow(0, 0, 1), expected);
+    }
+}
+
+fn encoder_and_input<B: Backend>(device: &B::Device) -> (Encoder<B>, EncoderInput<B>) {
+    let encoder = config().init_encoder(device).unwrap();
+    (encoder, EncoderInput::from_rows(&[&SHORT, &LONG], 0, device))
 }
 
 fn check<B: Backend, const D: usize>(what: &str, found: Tensor<B, D>, expected: Tensor<B, D>) {
