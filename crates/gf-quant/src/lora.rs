@@ -44,8 +44,9 @@ impl<B: Backend> LowRank<B> {
 
     /// From given matrices `[r, d_input]` and `[d_output, r]`.
     pub fn new(a: Tensor<B, 2>, b: Tensor<B, 2>, config: &LoraConfig) -> Self {
+        // A parameter is where a graph begins, whatever its value was computed from.
         let trained = |tensor: Tensor<B, 2>| {
-            Param::initialized(ParamId::new(), tensor).set_require_grad(true)
+            Param::initialized(ParamId::new(), tensor.detach()).set_require_grad(true)
         };
         Self {
             a: trained(a),

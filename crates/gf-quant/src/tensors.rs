@@ -11,14 +11,12 @@ use std::{
 use atomic_write_file::AtomicWriteFile;
 use half::{bf16, f16};
 use safetensors::{
-    Dtype, SafeTensorError, SafeTensors, View,
+    Dtype, SafeTensorError, View,
     tensor::{Metadata, TensorInfo},
 };
 
 use crate::Error;
 
-/// Bytes of the number that says how long the header is.
-const LENGTH_BYTES: usize = 8;
 /// The safetensors crate refuses longer headers, too.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
@@ -87,15 +85,17 @@ impl TensorFile {
         let malformed = |source| Error::Safetensors { path: path.to_owned(), source };
         let io = || Error::io(path);
         let mut file = File::open(path).map_err(io())?;
-        let mut header = vec![0; LENGTH_BYTES];
-        file.read_exact(&mut header).map_err(io())?;
-        let length = header.iter().rev().fold(0u64, |length, &byte| length << 8 | u64::from(byte));
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io())?;
+        let length = u64::from_le_bytes(length);
         if length > MAX_HEADER_BYTES {
             return Err(malformed(SafeTensorError::HeaderTooLarge));
         }
+        let mut header = Vec::new();
         (&mut file).take(length).read_to_end(&mut header).map_err(io())?;
-        let (_, metadata) = SafeTensors::read_metadata(&header).map_err(malformed)?;
-        let data_start = header.len() as u64;
+        let metadata: Metadata = serde_json::from_slice(&header)
+            .map_err(|error| malformed(SafeTensorError::InvalidHeaderDeserialization(error)))?;
+        let data_start = size_of::<u64>() as u64 + length;
         let expected = data_start + metadata.data_len() as u64;
         if file.metadata().map_err(io())?.len() != expected {
             return Err(malformed(SafeTensorError::MetadataIncompleteBuffer));

@@ -1,10 +1,13 @@
 //! Adapters of PEFT 0.21.2 on tiny_v2 (shared/golden/lora, INDEX.md A3, seed 4242).
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use burn::{
     backend::Autodiff,
-    module::{AutodiffModule, Module, Param},
+    module::{Module, Param},
     nn::Linear,
     optim::{AdamWConfig, GradientsParams, Optimizer},
     tensor::{
@@ -176,11 +179,24 @@ fn masked_lm_loss(
     cross_entropy(model.logits_at(hidden.flatten(0, 1)), &ints(file, "labels"))
 }
 
+/// The model without dropout, as the golden numbers were made.
+fn without_dropout(model: &Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(model.join("model.safetensors"), folder.path().join("model.safetensors"))
+        .unwrap();
+    let config = EncoderConfig::read(&model.join("config.json")).unwrap();
+    let config =
+        EncoderConfig { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..config };
+    std::fs::write(folder.path().join("config.json"), config.to_json().to_string()).unwrap();
+    folder
+}
+
 fn adapted_masked_lm(
     case: &str,
-    model: &std::path::Path,
+    model: &Path,
 ) -> (MaskedLm<Ad, LoraLinear<Ad, Linear<Ad>>>, LoraConfig) {
-    let (_, MaskedLm { encoder, head }) = load_masked_lm::<Ad>(model, &FlexDevice).unwrap();
+    let (_, MaskedLm { encoder, head }) =
+        load_masked_lm::<Ad>(without_dropout(model).path(), &FlexDevice).unwrap();
     let (adapter, _) = peft::read::<Ad>(&folder(case), &FlexDevice).unwrap();
     let mut encoder = with_adapters(encoder);
     attach(&mut encoder, &adapter);
@@ -255,12 +271,127 @@ fn loss_gradients_and_five_steps_of_masked_lm() {
             }
             model = optimizer.step(LEARNING_RATE, model, gradients);
         }
-        let adapter = detach(&mut model.encoder, config);
-        for (name, param) in named(&adapter) {
-            let expected: Vec<f32> = file.values(&format!("after5steps.{name}"));
-            let tolerance = if name.contains("key") { AFTER_STEPS_KEY } else { AFTER_STEPS };
-            assert_close(&format!("{case} {name}"), &host(param.val()), &expected, tolerance);
+        assert_after_steps(case, &detach(&mut model.encoder, config), &file, AFTER_STEPS);
+    }
+}
+
+/// Task heads: `seq_cls` reads CLS through a pooler that is not trained here, as PEFT
+/// leaves it; `token_cls` every token. The head trains and is saved with the adapter.
+#[test]
+fn loss_gradients_and_five_steps_of_task_heads() {
+    let Some(path) = tiny() else { return };
+    for (case, tolerance) in [(SEQ_CLS, AFTER_STEPS_SEQ), (TOKEN_CLS, AFTER_STEPS)] {
+        let file = expected(case);
+        let (mut model, config) = Task::new(case, &path, &file);
+        let input = input::<Ad>(&file, "masked_input_ids", &FlexDevice);
+        let mut optimizer = adamw().init::<Ad, Task>();
+        for step in 0..5 {
+            let hidden = model.encoder.hidden_state(&input, model.encoder.n_layers());
+            let loss = cross_entropy(model.logits(hidden), &ints(&file, "labels"));
+            let value = host(loss.clone());
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            if step == 0 {
+                assert_close(case, &value, &file.values::<f32>("loss"), LOSS);
+                let adapter = detach(&mut model.encoder.clone(), config.clone());
+                assert_eq!(gradients.len(), 2 * adapter.pairs.len() + 2, "{case}");
+                assert_gradients(case, &adapter, &gradients, &file);
+                let weight = gradients.get::<Flex, 2>(model.classifier.weight.id).unwrap();
+                let expected = file.values::<f32>("grad.classifier.modules_to_save.weight");
+                assert_close(case, &host(weight.transpose()), &expected, GRADIENT);
+            }
+            model = optimizer.step(LEARNING_RATE, model, gradients);
         }
+        let expected = file.values::<f32>("after5steps.classifier.modules_to_save.weight");
+        assert_close(case, &host(model.classifier.weight.val().transpose()), &expected, tolerance);
+        assert_after_steps(case, &detach(&mut model.encoder, config), &file, tolerance);
+    }
+}
+
+/// What gf-model's heads do, with the head that an adapter folder holds.
+#[derive(Module, Debug)]
+struct Task<B: Backend = Ad> {
+    encoder: Encoder<B, LoraLinear<B, Linear<B>>>,
+    pooler: Option<Linear<B>>,
+    classifier: Linear<B>,
+}
+
+impl Task {
+    fn new(case: &str, path: &Path, file: &Golden) -> (Self, LoraConfig) {
+        let (MaskedLm { encoder, .. }, config) = adapted_masked_lm(case, path);
+        let (_, extras) = peft::read::<Ad>(&folder(case), &FlexDevice).unwrap();
+        assert_eq!(extras.base_model.as_deref(), Some("tiny_v2"));
+        let saved = |name: &str| extras.saved_modules[name].clone();
+        let classifier = linear(saved("classifier.weight"), saved("classifier.bias"));
+        let extra = |name: &str| {
+            let name = format!("base_extra.bert.pooler.dense.{name}");
+            (file.shape(&name), file.values(&name))
+        };
+        let pooler = (case == SEQ_CLS).then(|| linear(extra("weight"), extra("bias")).no_grad());
+        (Self { encoder, pooler, classifier }, config)
+    }
+
+    /// `[n, n_classes]`, one row a cell with a pooler, one a token without.
+    fn logits(&self, hidden: Tensor<Ad, 3>) -> Tensor<Ad, 2> {
+        let rows = match &self.pooler {
+            None => hidden.flatten(0, 1),
+            Some(pooler) => tanh(pooler.forward(hidden.narrow(1, 0, 1).squeeze_dim::<2>(1))),
+        };
+        self.classifier.forward(rows)
+    }
+}
+
+type Stored = (Vec<usize>, Vec<f32>);
+
+fn linear((shape, weight): Stored, (_, bias): Stored) -> Linear<Ad> {
+    let n = bias.len();
+    let weight =
+        Tensor::<Ad, 2>::from_data(TensorData::new(weight, shape), &FlexDevice).transpose();
+    let bias = Tensor::from_data(TensorData::new(bias, [n]), &FlexDevice);
+    Linear { weight: Param::from_tensor(weight.detach()), bias: Some(Param::from_tensor(bias)) }
+}
+
+fn adamw() -> AdamWConfig {
+    AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).with_epsilon(1e-8)
+}
+
+fn assert_after_steps(case: &str, adapter: &LoraAdapter<Ad>, file: &Golden, tolerance: f32) {
+    for (name, param) in named(adapter) {
+        let expected: Vec<f32> = file.values(&format!("after5steps.{name}"));
+        let tolerance = if name.contains("key") { AFTER_STEPS_KEY } else { tolerance };
+        assert_close(&format!("{case} {name}"), &host(param.val()), &expected, tolerance);
+    }
+}
+
+/// Folders, written and read back: the same matrices, hyper-parameters and extras; a
+/// config of an older PEFT is read, and what would compute something else is refused.
+#[test]
+fn folders() {
+    let Some(_) = golden("lora") else { return };
+    for case in ENCODER_ONLY.into_iter().chain([SEQ_CLS, TOKEN_CLS]) {
+        let (adapter, extras) = peft::read::<Flex>(&folder(case), &FlexDevice).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        peft::write_folder(target.path(), &adapter, &extras).unwrap();
+        let bytes = |folder: &Path| std::fs::read(folder.join(peft::WEIGHTS_FILE)).unwrap();
+        assert_eq!(bytes(target.path()), bytes(&folder(case)), "{case}");
+        let (again, again_extras) = peft::read::<Flex>(target.path(), &FlexDevice).unwrap();
+        assert_eq!((again.config, again_extras), (adapter.config, extras), "{case}");
+    }
+    let mixed = tempfile::tempdir().unwrap();
+    let config = mixed.path().join(peft::CONFIG_FILE);
+    let weights = folder("query_value").join(peft::WEIGHTS_FILE);
+    std::fs::copy(weights, mixed.path().join(peft::WEIGHTS_FILE)).unwrap();
+    let old = folder("old_peft_0.13.2_config").join(peft::CONFIG_FILE);
+    let old = std::fs::read_to_string(old).unwrap();
+    std::fs::write(&config, &old).unwrap();
+    assert_eq!(peft::read::<Flex>(mixed.path(), &FlexDevice).unwrap().0.config.r, 4);
+    for (from, to) in [
+        ("\"use_dora\": false", "\"use_dora\": true"),
+        ("\"LORA\"", "\"IA3\""),
+        ("\"r\": 4", "\"r\": 5"),
+    ] {
+        std::fs::write(&config, old.replace(from, to)).unwrap();
+        let error = peft::read::<Flex>(mixed.path(), &FlexDevice).unwrap_err().to_string();
+        assert!(error.contains("expected"), "{to}: {error}");
     }
 }
 
@@ -301,7 +432,7 @@ fn recomputed_layers_with_dropout() {
     let mut adapter = LoraAdapter::init(lora.clone(), &config, &FlexDevice).unwrap();
     for pair in adapter.pairs.values_mut() {
         let b = Tensor::random(pair.b.dims(), burn::tensor::Distribution::Default, &FlexDevice);
-        *pair = LowRank::new(pair.a.val().detach(), b * 0.1, &lora);
+        *pair = LowRank::new(pair.a.val(), b * 0.1, &lora);
     }
     attach(&mut encoder, &adapter);
     let input = EncoderInput::<Ad>::from_rows(&[&[2, 11, 25, 7, 3], &[2, 29, 3]], 0, &FlexDevice);
@@ -320,7 +451,7 @@ fn recomputed_layers_with_dropout() {
     let moved = |sign: f64| {
         let b = pair.b.val().detach() + Tensor::from_inner(gradient.clone()) * (sign * step);
         let mut adapter = adapter.clone();
-        adapter.pairs.insert(key, LowRank::new(pair.a.val().detach(), b, &lora));
+        adapter.pairs.insert(key, LowRank::new(pair.a.val(), b, &lora));
         let mut encoder = encoder.clone();
         attach(&mut encoder, &adapter);
         let Recomputed2 { loss, .. } = run(&encoder).into();
