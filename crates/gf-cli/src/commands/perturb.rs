@@ -139,7 +139,7 @@ impl Job for Perturbing<'_> {
             Precision::F32 => (self.delete(&encoder, &reader, device)?, None),
             Precision::Int8 => {
                 let full = self.embed(&encoder, &reader, device)?;
-                let quantised = gf_quant::quantize_int8(encoder);
+                let quantised = gf_quant::quantize_int8(encoder, gf_quant::int8::Activations::Float);
                 let embeddings = self.embed(&quantised, &reader, device)?;
                 let agreement = Agreement::between(&embeddings, &full);
                 (self.delete(&quantised, &reader, device)?, Some(agreement))
