@@ -1,6 +1,6 @@
 //! What a model folder needs in memory: one cell through the encoder, or one QLoRA step.
 //!
-//! `cargo run --release -p gf-examples --example quantised_memory -- FOLDER MODE TOKENS`
+//! `cargo run --release -p gf-quant --example quantised_memory -- FOLDER MODE TOKENS`
 //! with MODE f32, int8, nf4 or qlora. For int8 and nf4 the folder may be one that
 //! `gf quantize` wrote, or a dense one, whose projections are then quantised one by one.
 //! On Linux the peak of the whole process is printed.
