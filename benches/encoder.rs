@@ -1,5 +1,5 @@
 //! The CLS state of one cell on the CPU: V1-10M shape, random weights, f32 against
-//! int8 weights at three lengths.
+//! int8 and 4-bit weights at three lengths.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use burn_flex::{Flex, FlexDevice};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Preset, Projection};
-use gf_quant::quantize_int8;
+use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::TokenBatch;
 
 #[global_allocator]
@@ -40,7 +40,9 @@ fn bench(c: &mut Criterion) {
         Err(error) => panic!("{error}"),
     };
     cls_state(c, "f32", &encoder);
-    cls_state(c, "int8", &quantize_int8(encoder));
+    cls_state(c, "int8", &quantize_int8(encoder.clone(), Activations::Float));
+    cls_state(c, "int8-dynamic", &quantize_int8(encoder.clone(), Activations::Int8));
+    cls_state(c, "nf4", &quantize_nf4(encoder));
 }
 
 criterion_group!(benches, bench);

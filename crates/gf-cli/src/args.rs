@@ -64,6 +64,8 @@ pub enum Command {
     Tokenize(commands::tokenize::TokenizeArgs),
     /// Pretrain an encoder by predicting masked genes.
     Pretrain(commands::pretrain::PretrainArgs),
+    /// Store a model's projections in eight or four bits, and say what it costs.
+    Quantize(commands::quantize::QuantizeArgs),
     /// Embed cells: one vector per cell, with its id.
     Embed(commands::embed::EmbedArgs),
     /// Delete genes in silico and rank them by how far the cells move.

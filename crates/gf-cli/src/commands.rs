@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod medians;
 pub mod perturb;
 pub mod pretrain;
+pub mod quantize;
 pub mod report;
 pub mod tokenize;
 
@@ -32,6 +33,7 @@ pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
         Command::Medians(args) => medians::run(args, shell),
         Command::Tokenize(args) => tokenize::run(args, shell),
         Command::Pretrain(args) => pretrain::run(args, &cli.common, shell),
+        Command::Quantize(args) => quantize::run(args, &cli.common, shell),
         Command::Embed(args) => embed::run(args, &cli.common, shell),
         Command::Perturb(args) => perturb::run(args, &cli.common, shell),
         Command::Report(args) => report::run(args, shell),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use gf_corpus::{FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
 use gf_perturb::GeneEffect;
+use gf_quant::footprint::Footprint;
 use gf_tokenize::{TokenId, TokenizeReport};
 use gf_train::PretrainSummary;
 
@@ -31,6 +32,19 @@ fn table(header: &[&str]) -> Table {
     table.load_style(STYLE).set_header(header);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Bytes of each part of a model in each number format.
+pub fn footprints(footprints: &[Footprint]) -> Table {
+    let header = ["projections in", "projections", "embeddings", "biases, norms", "head", "total"];
+    let mut table = table(&header);
+    for part in footprints {
+        let bytes =
+            [part.projections, part.embeddings, part.biases_and_norms, part.head, part.total()];
+        let cells = bytes.map(|bytes| thousands(bytes as u64));
+        table.add_row([part.format.name().to_owned()].into_iter().chain(cells));
     }
     table
 }

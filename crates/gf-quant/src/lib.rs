@@ -1,11 +1,11 @@
-//! **gf-quant** stores the encoder's projections in eight bits.
+//! **gf-quant** stores the encoder's projections in eight or four bits, and fine-tunes
+//! over them.
 //!
-//! [`int8`] is the number format on plain slices: each output channel of a weight
-//! matrix is scaled by its absolute maximum and rounded to −127…127. [`Int8Linear`]
-//! holds such a matrix behind gf-model's [`Projection`](gf_model::Projection), four
-//! codes to a 32-bit integer, on any backend; [`quantize_int8`] converts a whole
-//! encoder. Embeddings, layer norms and heads stay in floating point, as in the
-//! reference (REFERENCE.md §7.5); activations do too.
+//! [`nf4`] (with [`double`]) and [`int8`] are the number formats on plain slices.
+//! [`Nf4Linear`] and [`Int8Linear`] hold such matrices behind gf-model's
+//! [`Projection`](gf_model::Projection) on any backend; [`quantize_nf4`] and
+//! [`quantize_int8`] convert a whole encoder. Embeddings, layer norms and heads stay in
+//! floating point, as in the reference (REFERENCE.md §7.5).
 //!
 //! ```
 //! use burn_flex::{Flex, FlexDevice};
@@ -13,7 +13,7 @@
 //!
 //! let config = EncoderConfig { num_hidden_layers: 1, ..EncoderConfig::preset(Preset::V1_10M) };
 //! let encoder = config.init_encoder::<Flex>(&FlexDevice)?;
-//! let encoder = gf_quant::quantize_int8(encoder);
+//! let encoder = gf_quant::quantize_int8(encoder, gf_quant::int8::Activations::Float);
 //! // A quarter of the f32 weights, and a scale and a bias per output channel.
 //! let bytes = gf_quant::projection_bytes(&encoder);
 //! assert_eq!(bytes, 524_288 + 8 * (4 * 256 + 512 + 256));
@@ -24,11 +24,22 @@
 //!
 //! This crate must never know about data sets or training loops.
 
+pub mod double;
 pub mod int8;
+pub mod nf4;
 
 mod linear;
+mod words;
 
+pub mod lora;
+pub mod recompute;
+
+pub mod checkpoint;
 mod convert;
+mod error;
+pub mod footprint;
+mod tensors;
 
-pub use convert::{projection_bytes, quantize_int8};
-pub use linear::int8::Int8Linear;
+pub use convert::{projection_bytes, quantize_int8, quantize_nf4};
+pub use error::Error;
+pub use linear::{StoredBytes, int8::Int8Linear, nf4::Nf4Linear};

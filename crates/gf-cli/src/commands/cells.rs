@@ -8,6 +8,11 @@ use gf_embed::{
     CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
 };
 use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
+use gf_quant::{
+    Int8Linear, Nf4Linear,
+    checkpoint::{WeightFormat, load_int8_encoder, load_nf4_encoder, stored_format},
+    int8::Activations,
+};
 use gf_tokenize::{Dataset, ModelTokens, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
 
@@ -25,22 +30,45 @@ pub struct CellArgs {
     pub data: PathBuf,
     /// Token dictionary (.pkl, JSON or TSV) of a data set that does not hold its own.
     #[arg(long, value_name = "FILE")]
-    vocab: Option<PathBuf>,
+    pub vocab: Option<PathBuf>,
     /// Hidden state that is read: -1 the second-to-last, 0 the last.
     #[arg(long, default_value = "-1", value_parser = parse_layer, allow_hyphen_values = true, value_name = "LAYER")]
-    layer: EmbedLayer,
-    /// Number format of the encoder's projections.
+    pub layer: EmbedLayer,
+    /// Number format of the encoder's projections; a folder of `gf quantize` keeps its own.
     #[arg(long, value_enum, default_value = "f32")]
     pub precision: Precision,
 }
 
 /// Number formats of the projections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floating point.
     F32,
     /// Signed bytes with a scale per output channel.
     Int8,
+    /// 4-bit NormalFloat with doubly quantised scales.
+    Nf4,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+            Self::Nf4 => "nf4",
+        })
+    }
+}
+
+/// An encoder as its folder stores it.
+pub enum Stored<B: Backend> {
+    /// In floating point.
+    Dense(Encoder<B>),
+    /// In signed bytes.
+    Int8(Encoder<B, Int8Linear<B>>),
+    /// In 4-bit NormalFloat.
+    Nf4(Encoder<B, Nf4Linear<B>>),
 }
 
 fn parse_layer(text: &str) -> Result<EmbedLayer, String> {
@@ -86,16 +114,37 @@ impl CellArgs {
         same(Vocabulary::read_tsv(&path)?, vocabulary, &self.data).map(drop)
     }
 
-    /// Loads the encoder onto a device.
+    /// Loads the encoder onto a device; a quantised folder without ever holding its
+    /// projections in floating point.
     ///
     /// # Errors
     ///
-    /// The folder does not hold such a model.
+    /// The folder does not hold such a model, or holds one in another precision than asked for.
     pub fn load<B: Backend>(
         &self,
         device: &B::Device,
-    ) -> Result<(EncoderConfig, Encoder<B>), Failure> {
-        Ok(load_encoder(&self.model, device)?)
+    ) -> Result<(EncoderConfig, Stored<B>), Failure> {
+        let own = match stored_format(&self.model)? {
+            None => {
+                let (config, encoder) = load_encoder(&self.model, device)?;
+                return Ok((config, Stored::Dense(encoder)));
+            }
+            Some(WeightFormat::Int8) => Precision::Int8,
+            Some(WeightFormat::Nf4) => Precision::Nf4,
+        };
+        if self.precision != Precision::F32 && self.precision != own {
+            return Err(Failure::Usage(format!(
+                "--precision {}: {} holds {own}, expected --precision {own} or none",
+                self.precision,
+                self.model.display()
+            )));
+        }
+        if own == Precision::Nf4 {
+            let (config, encoder) = load_nf4_encoder(&self.model, device)?;
+            return Ok((config, Stored::Nf4(encoder)));
+        }
+        let (config, encoder) = load_int8_encoder(&self.model, Activations::Float, device)?;
+        Ok((config, Stored::Int8(encoder)))
     }
 
     /// How cells are read on a device.
@@ -122,6 +171,8 @@ fn same(expected: Vocabulary, own: &Vocabulary, data: &Path) -> Result<Vocabular
 /// How closely quantised embeddings follow those in full precision.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Agreement {
+    /// The quantised precision.
+    pub precision: Precision,
     /// Cells compared.
     pub n_cells: usize,
     /// Mean cosine of a cell's two embeddings.
@@ -132,9 +183,10 @@ pub struct Agreement {
 
 impl Agreement {
     /// Compares the same cells in two precisions.
-    pub fn between(quantised: &Embeddings, full: &Embeddings) -> Self {
+    pub fn between(precision: Precision, quantised: &Embeddings, full: &Embeddings) -> Self {
         let cosines = row_cosines(&quantised.values, &full.values);
         Self {
+            precision,
             n_cells: cosines.len(),
             mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,
             min_cosine: cosines.iter().copied().fold(f64::INFINITY, f64::min),
@@ -144,10 +196,10 @@ impl Agreement {
 
 impl std::fmt::Display for Agreement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { n_cells, mean_cosine, min_cosine } = self;
+        let Self { precision, n_cells, mean_cosine, min_cosine } = self;
         write!(
             f,
-            "int8 against f32 over {n_cells} cells: cosine {mean_cosine:.6} on average, {min_cosine:.6} at least"
+            "{precision} against f32 over {n_cells} cells: cosine {mean_cosine:.6} on average, {min_cosine:.6} at least"
         )
     }
 }

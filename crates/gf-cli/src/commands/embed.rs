@@ -6,9 +6,10 @@ use burn::tensor::backend::Backend;
 use clap::Args;
 use gf_embed::{CellReader, Embeddings};
 use gf_model::{Encoder, Projection};
+use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, Vocabulary};
 
-use super::cells::{Agreement, CellArgs, Precision, embed_rows};
+use super::cells::{Agreement, CellArgs, Precision, Stored, embed_rows};
 use crate::{
     args::Common,
     device::{DeviceChoice, Job},
@@ -48,17 +49,21 @@ struct Embedding<'a> {
 
 impl Job for Embedding<'_> {
     fn run<B: Backend>(self, device: &B::Device) -> Result<(), Failure> {
-        let (config, encoder) = self.args.cells.load::<B>(device)?;
+        let (config, stored) = self.args.cells.load::<B>(device)?;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
-        let (embeddings, agreement) = match self.args.cells.precision {
-            Precision::F32 => (self.embed(&encoder, &reader, device)?, None),
-            Precision::Int8 => {
-                let full = self.embed(&encoder, &reader, device)?;
-                let quantised = gf_quant::quantize_int8(encoder);
-                let embeddings = self.embed(&quantised, &reader, device)?;
-                let agreement = Agreement::between(&embeddings, &full);
-                (embeddings, Some(agreement))
+        let (embeddings, agreement) = match (stored, self.args.cells.precision) {
+            (Stored::Dense(encoder), Precision::F32) => {
+                (self.embed(&encoder, &reader, device)?, None)
             }
+            (Stored::Dense(encoder), Precision::Int8) => {
+                let to_int8 = |encoder| quantize_int8(encoder, Activations::Float);
+                self.compare(encoder, to_int8, &reader, device)?
+            }
+            (Stored::Dense(encoder), Precision::Nf4) => {
+                self.compare(encoder, quantize_nf4, &reader, device)?
+            }
+            (Stored::Int8(encoder), _) => (self.embed(&encoder, &reader, device)?, None),
+            (Stored::Nf4(encoder), _) => (self.embed(&encoder, &reader, device)?, None),
         };
         embeddings.write_csv(&self.args.output)?;
         self.report(&embeddings, agreement)
@@ -66,6 +71,20 @@ impl Job for Embedding<'_> {
 }
 
 impl Embedding<'_> {
+    /// Embeddings of the quantised encoder, and how they agree with those of the full one.
+    fn compare<B: Backend, P: Projection<B>>(
+        &self,
+        encoder: Encoder<B>,
+        quantize: impl FnOnce(Encoder<B>) -> Encoder<B, P>,
+        reader: &CellReader<'_>,
+        device: &B::Device,
+    ) -> Result<(Embeddings, Option<Agreement>), Failure> {
+        let full = self.embed(&encoder, reader, device)?;
+        let embeddings = self.embed(&quantize(encoder), reader, device)?;
+        let agreement = Agreement::between(self.args.cells.precision, &embeddings, &full);
+        Ok((embeddings, Some(agreement)))
+    }
+
     fn embed<B: Backend, P: Projection<B>>(
         &self,
         encoder: &Encoder<B, P>,

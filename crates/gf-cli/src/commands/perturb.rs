@@ -12,11 +12,12 @@ use gf_perturb::{
     output::{write_cell_shifts, write_ranking},
     rank,
 };
+use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
 
 use super::{
     DEFAULT_SEED,
-    cells::{Agreement, CellArgs, Precision, embed_rows},
+    cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
 };
 use crate::{
     args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
@@ -133,23 +134,42 @@ struct Perturbing<'a> {
 
 impl Job for Perturbing<'_> {
     fn run<B: Backend>(self, device: &B::Device) -> Result<(), Failure> {
-        let (config, encoder) = self.args.cells.load::<B>(device)?;
+        let (config, stored) = self.args.cells.load::<B>(device)?;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
-        let (shifts, agreement) = match self.args.cells.precision {
-            Precision::F32 => (self.delete(&encoder, &reader, device)?, None),
-            Precision::Int8 => {
-                let full = self.embed(&encoder, &reader, device)?;
-                let quantised = gf_quant::quantize_int8(encoder);
-                let embeddings = self.embed(&quantised, &reader, device)?;
-                let agreement = Agreement::between(&embeddings, &full);
-                (self.delete(&quantised, &reader, device)?, Some(agreement))
+        let (shifts, agreement) = match (stored, self.args.cells.precision) {
+            (Stored::Dense(encoder), Precision::F32) => {
+                (self.delete(&encoder, &reader, device)?, None)
             }
+            (Stored::Dense(encoder), Precision::Int8) => {
+                let to_int8 = |encoder| quantize_int8(encoder, Activations::Float);
+                self.compare(encoder, to_int8, &reader, device)?
+            }
+            (Stored::Dense(encoder), Precision::Nf4) => {
+                self.compare(encoder, quantize_nf4, &reader, device)?
+            }
+            (Stored::Int8(encoder), _) => (self.delete(&encoder, &reader, device)?, None),
+            (Stored::Nf4(encoder), _) => (self.delete(&encoder, &reader, device)?, None),
         };
         self.report(&shifts, agreement)
     }
 }
 
 impl Perturbing<'_> {
+    /// Shifts of the quantised encoder, and how its embeddings agree with the full one's.
+    fn compare<B: Backend, P: Projection<B>>(
+        &self,
+        encoder: Encoder<B>,
+        quantize: impl FnOnce(Encoder<B>) -> Encoder<B, P>,
+        reader: &CellReader<'_>,
+        device: &B::Device,
+    ) -> Result<(Vec<CellShifts>, Option<Agreement>), Failure> {
+        let full = self.embed(&encoder, reader, device)?;
+        let quantised = quantize(encoder);
+        let embeddings = self.embed(&quantised, reader, device)?;
+        let agreement = Agreement::between(self.args.cells.precision, &embeddings, &full);
+        Ok((self.delete(&quantised, reader, device)?, Some(agreement)))
+    }
+
     fn embed<B: Backend, P: Projection<B>>(
         &self,
         encoder: &Encoder<B, P>,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::run::{CONFIG, json, ok, tokenized};
+use crate::run::{CONFIG, json, ok, run, tokenized};
 
 #[test]
 fn counts_become_ranked_genes_and_a_page() {
@@ -100,4 +100,45 @@ fn threads_change_nothing() {
     ] {
         assert!(bytes(one) == bytes(two), "{one} differs from {two}");
     }
+}
+
+/// A quantised folder is a model like any other, and says what it costs.
+#[test]
+fn quantised_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tokenized(folder);
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 1\n")).unwrap();
+    ok(folder, "pretrain --config c.toml --data cells.dataset -o pretrain");
+    for format in ["nf4", "int8"] {
+        let line = format!("quantize --model pretrain/model --to {format} -o {format}");
+        let fidelity = json(folder, &format!("{line} --data cells.dataset --max-cells 2"));
+        let fidelity = &fidelity["fidelity"];
+        assert_eq!(fidelity["embeddings"]["precision"], format);
+        let stored = fidelity["embeddings"]["mean_cosine"].as_f64().unwrap();
+        assert!((0.9..1.0).contains(&stored), "{format}: {stored}");
+        assert!(fidelity["top_genes_shared"].as_u64() <= fidelity["top_genes"].as_u64());
+
+        let model = format!("--model {format} --data cells.dataset");
+        let own = json(folder, &format!("embed {model} -o own.csv"));
+        assert_eq!((&own["cells"], &own["agreement"]), (&559.into(), &().into()));
+        let dense = "--model pretrain/model --data cells.dataset";
+        json(folder, &format!("embed {dense} --precision {format} -o converted.csv"));
+        let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(read("own.csv"), read("converted.csv"), "{format}");
+        let shifts = json(folder, &format!("perturb {model} --max-cells 1 -o p-{format}"));
+        assert_eq!(shifts["cells"], 1);
+    }
+    let printed = ok(folder, "quantize --model pretrain/model --to nf4 -o nf4");
+    assert!(printed.contains("nf4+double"), "{printed}");
+    for (line, code) in [
+        ("quantize --model nf4 --to int8 -o again", 1),
+        ("embed --model nf4 --data cells.dataset --precision int8 -o x.csv", 2),
+    ] {
+        let output = run(folder, line);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "gf {line}: {error}");
+        assert!(error.contains("expected"), "gf {line}: {error}");
+    }
+    assert!(!folder.join("again/model.safetensors").exists());
 }

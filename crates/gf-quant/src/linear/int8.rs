@@ -1,96 +1,141 @@
 //! A projection whose weights are signed bytes.
 
 use burn::{
-    module::{Module, Param, ParamId},
+    module::{Module, Param},
     nn::Linear,
-    tensor::{DType, Int, Tensor, TensorData, backend::Backend},
+    tensor::{Int, Tensor, backend::Backend},
 };
 use gf_model::Projection;
 
-use crate::int8::{Int8Rows, MAX_CODE, quantize_rows};
+use super::{StoredBytes, add_bias, bias_bytes, host_values};
+use crate::{
+    int8::{Activations, Int8Rows, MAX_CODE, quantize_rows},
+    words::{frozen, pack, signed},
+};
 
-/// Codes in one 32-bit integer, the smallest type that every backend has.
-const CODES_PER_WORD: usize = 4;
+/// Sums of so many products of two codes are whole numbers below 2²⁴, which f32 holds:
+/// a floating-point product of this depth is the integer product.
+const EXACT_DEPTH: usize = (1 << 24) / (127 * 127);
 
-/// `y = (x · codesᵀ) · absmax / 127 + b`, the codes unpacked for each product:
-/// the portable form, equal on every backend.
+/// `y = (x · codesᵀ) · absmax / 127 + b`, the codes unpacked for each product: the
+/// portable form, equal on every backend with f32.
+///
+/// [`Activations`] says whether `x` is rounded to signed bytes as well; then products add
+/// up in 32-bit integers, and no gradient passes through the rounding.
 #[derive(Module, Debug)]
 pub struct Int8Linear<B: Backend> {
-    /// Byte `k` of word `j` is column `k · n_words + j`; `[d_output, n_words]`.
-    words: Param<Tensor<B, 2, Int>>,
+    /// Codes of `[d_output, d_input]`.
+    words: Param<Tensor<B, 1, Int>>,
     /// `absmax / 127` of each output channel.
     scale: Param<Tensor<B, 1>>,
     bias: Option<Param<Tensor<B, 1>>>,
     d_input: usize,
+    #[module(skip)]
+    activations: Activations,
 }
 
 impl<B: Backend> Int8Linear<B> {
     /// Quantises a dense projection, one scale per output channel.
-    pub fn from_linear(linear: &Linear<B>) -> Self {
-        let weight = linear.weight.val();
-        let [d_input, d_output] = weight.dims();
-        let device = weight.device();
-        let rows: Vec<f32> = weight.transpose().into_data().iter::<f32>().collect();
-        let Int8Rows { codes, absmax } = quantize_rows(&rows, d_input);
-        let n_words = d_input.div_ceil(CODES_PER_WORD);
-        let words: Vec<i32> = codes.chunks(d_input).flat_map(|row| pack(row, n_words)).collect();
-        let words = TensorData::new(words, [d_output, n_words]);
-        let scale: Vec<f32> = absmax.iter().map(|absmax| absmax / MAX_CODE).collect();
-        let scale = Tensor::from_data(TensorData::new(scale, [d_output]), &device);
-        let frozen = |tensor: Tensor<B, 1>| {
-            Param::initialized(ParamId::new(), tensor.detach()).set_require_grad(false)
-        };
-        Self {
-            words: Param::initialized(
-                ParamId::new(),
-                Tensor::from_data(words, (&device, DType::I32)),
-            ),
-            scale: frozen(scale),
-            bias: linear.bias.as_ref().map(|bias| frozen(bias.val())),
-            d_input,
-        }
+    pub fn from_linear(linear: &Linear<B>, activations: Activations) -> Self {
+        let [d_input, _] = linear.weight.dims();
+        let (weight, bias) = host_values(linear);
+        let rows = quantize_rows(&weight, d_input);
+        Self::new(&rows, d_input, bias, activations, &linear.weight.device())
     }
 
-    /// Bytes held: packed codes, scales and bias.
-    pub fn num_bytes(&self) -> usize {
-        let floats = self.scale.shape().num_elements()
-            + self.bias.as_ref().map_or(0, |bias| bias.shape().num_elements());
-        size_of::<i32>() * self.words.shape().num_elements() + size_of::<f32>() * floats
+    /// From weights quantised before, `[d_output, d_input]`.
+    pub fn new(
+        rows: &Int8Rows,
+        d_input: usize,
+        bias: Option<Vec<f32>>,
+        activations: Activations,
+        device: &B::Device,
+    ) -> Self {
+        let scale = rows.absmax.iter().map(|absmax| absmax / MAX_CODE).collect();
+        let bytes: Vec<u8> = rows.codes.iter().map(|&code| code as u8).collect();
+        Self {
+            words: pack(&bytes, device),
+            scale: frozen(scale, device),
+            bias: bias.map(|bias| frozen(bias, device)),
+            d_input,
+            activations,
+        }
     }
 
     /// The codes as floating-point numbers, `[d_input, d_output]`.
     fn codes(&self) -> Tensor<B, 2> {
-        let words = self.words.val();
-        let byte = |k: i32| {
-            // Left then arithmetic right: the sign of byte k fills the word.
-            let top = words.clone().bitwise_left_shift_scalar(elem::<B>(24 - 8 * k));
-            top.bitwise_right_shift_scalar(elem::<B>(24))
-        };
-        let columns = Tensor::cat((0..CODES_PER_WORD as i32).map(byte).collect(), 1);
-        columns.narrow(1, 0, self.d_input).float().transpose()
+        let [d_output] = self.scale.dims();
+        let codes = signed(&self.words, d_output * self.d_input).float();
+        codes.reshape([d_output, self.d_input]).transpose()
+    }
+
+    /// LLM.int8: columns that reach the threshold in any row are multiplied in floating
+    /// point, the rest in integers.
+    fn mixed(&self, input: Tensor<B, 3>, threshold: f32) -> Tensor<B, 3> {
+        let codes = self.codes();
+        let magnitude = input.clone().abs();
+        let is_outlier = magnitude.clone().greater_equal_elem(threshold);
+        let (rounded, unit) = round_rows(input.clone().mask_fill(is_outlier, 0.0));
+        let device = input.device();
+        let largest: Vec<f32> =
+            magnitude.flatten::<2>(0, 1).max_dim(0).into_data().iter::<f32>().collect();
+        let kept: Vec<f32> = largest.iter().map(|&x| f32::from(x < threshold)).collect();
+        let outliers = (0..).zip(&largest).filter(|(_, x)| **x >= threshold);
+        let outliers: Vec<i32> = outliers.map(|(j, _)| j).collect();
+        if outliers.is_empty() {
+            return integer_product(rounded, codes) * unit;
+        }
+        let kept = Tensor::<B, 1>::from_data(kept.as_slice(), &device);
+        let integers = integer_product(rounded * kept.unsqueeze(), codes.clone()) * unit;
+        let outliers = Tensor::<B, 1, Int>::from_data(outliers.as_slice(), &device);
+        let weights = codes.select(0, outliers.clone());
+        integers + input.select(2, outliers).matmul(weights.unsqueeze())
     }
 }
 
-fn elem<B: Backend>(shift: i32) -> B::IntElem {
-    burn::tensor::ElementConversion::elem(shift)
+/// Whole numbers −127…127 for each row, and what one of them stands for,
+/// `[batch_size, seq_length, 1]`.
+fn round_rows<B: Backend>(input: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
+    let absmax = input.clone().abs().max_dim(2);
+    // A row of zeros divides zero by the smallest normal number.
+    let codes = (input * MAX_CODE / absmax.clone().clamp_min(f32::MIN_POSITIVE)).round();
+    (codes, absmax / MAX_CODE)
 }
 
-/// Packs one row of codes, column `k · n_words + j` into byte `k` of word `j`.
-fn pack(codes: &[i8], n_words: usize) -> impl Iterator<Item = i32> + '_ {
-    let byte = move |k: usize, j: usize| {
-        let code = codes.get(k * n_words + j).copied().unwrap_or(0);
-        i32::from(code as u8) << (8 * k)
+/// The product of whole numbers −127…127, added up in 32-bit integers.
+///
+/// # Shapes
+///
+/// - activations `[batch_size, seq_length, d_input]`, weights `[d_input, d_output]`
+fn integer_product<B: Backend>(activations: Tensor<B, 3>, weights: Tensor<B, 2>) -> Tensor<B, 3> {
+    let [d_input, _] = weights.dims();
+    let part = |start: usize| {
+        let depth = EXACT_DEPTH.min(d_input - start);
+        let weights = weights.clone().narrow(0, start, depth);
+        activations.clone().narrow(2, start, depth).matmul(weights.unsqueeze()).int()
     };
-    (0..n_words).map(move |j| (0..CODES_PER_WORD).fold(0, |word, k| word | byte(k, j)))
+    let first = part(0);
+    (EXACT_DEPTH..d_input).step_by(EXACT_DEPTH).map(part).fold(first, |sum, x| sum + x).float()
+}
+
+impl<B: Backend> StoredBytes for Int8Linear<B> {
+    fn num_bytes(&self) -> usize {
+        size_of::<i32>() * self.words.shape().num_elements()
+            + size_of::<f32>() * self.scale.shape().num_elements()
+            + bias_bytes(self.bias.as_ref())
+    }
 }
 
 impl<B: Backend> Projection<B> for Int8Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        let product = input.matmul(self.codes().unsqueeze());
-        let scaled = product * self.scale.val().unsqueeze();
-        match &self.bias {
-            Some(bias) => scaled + bias.val().unsqueeze(),
-            None => scaled,
-        }
+        let product = match self.activations {
+            Activations::Float => input.matmul(self.codes().unsqueeze()),
+            Activations::Int8 => {
+                let (rounded, unit) = round_rows(input);
+                integer_product(rounded, self.codes()) * unit
+            }
+            Activations::Int8WithOutliers(threshold) => self.mixed(input, threshold),
+        };
+        add_bias(product * self.scale.val().unsqueeze(), self.bias.as_ref())
     }
 }

@@ -1,8 +1,13 @@
 //! One binary: the number format, golden codes, and the generic suite.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod golden;
+mod fixture;
+mod golden_int8;
+mod golden_nf4;
 mod int8;
+mod lora;
+mod nf4;
+mod qmodel;
 mod suite;
 
 use burn_flex::{Flex, FlexDevice};
