@@ -11,7 +11,7 @@
 //! nor on the width of the vectors.
 
 mod attention;
-mod flex;
+pub mod flex;
 mod linear;
 mod norm;
 mod panels;

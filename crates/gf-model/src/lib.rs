@@ -45,8 +45,9 @@ pub mod encoder;
 
 pub mod head;
 
+pub mod kernels;
+
 mod error;
-mod kernels;
 mod weights;
 
 pub use config::{EncoderConfig, Preset};

@@ -28,6 +28,7 @@ pub mod double;
 pub mod int8;
 pub mod nf4;
 
+mod kernels;
 mod linear;
 mod words;
 

@@ -7,6 +7,7 @@ mod dropout;
 mod golden;
 mod half;
 mod input;
+mod kernels;
 mod suite;
 mod torch;
 

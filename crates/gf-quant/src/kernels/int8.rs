@@ -1,6 +1,6 @@
 //! Products of signed bytes on a processor, added up in 32-bit integers.
 //!
-//! Codes are widened to 16 bits and laid out in pairs: one instruction multiplies two
+//! Codes are laid out in pairs and widened to 16 bits on the way: one instruction multiplies two
 //! neighbours of the depth and adds them, exactly, where the byte instructions of
 //! processors without VNNI saturate.
 
@@ -10,7 +10,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use gf_model::kernels::flex;
 use rayon::prelude::*;
 
-use self::pairs::{N_VECTORS, Pairs, Work, dispatch, n_columns, pair};
+use self::pairs::{N_VECTORS, Pairs, Work, dispatch, n_columns};
 use crate::int8::MAX_CODE;
 
 /// Most tokens that one thread takes at a time.
@@ -23,7 +23,7 @@ pub struct Panels {
     d_input: usize,
     d_output: usize,
     n_columns: usize,
-    words: Vec<i32>,
+    codes: Vec<i8>,
 }
 
 impl Panels {
@@ -35,17 +35,19 @@ impl Panels {
             false => 0,
         };
         let n_pairs = d_input.div_ceil(2);
-        let panel = |first: usize| {
-            let columns = move |p| (first..first + n_columns).map(move |j| (j, p));
-            (0..n_pairs).flat_map(columns).map(|(j, p)| pair(code(j, 2 * p), code(j, 2 * p + 1)))
-        };
-        let words = (0..d_output).step_by(n_columns).flat_map(panel).collect();
-        Self { d_input, d_output, n_columns, words }
+        let mut panels = Vec::with_capacity(d_output.next_multiple_of(n_columns) * 2 * n_pairs);
+        for first in (0..d_output).step_by(n_columns) {
+            for p in 0..n_pairs {
+                let column = |j| [code(j, 2 * p), code(j, 2 * p + 1)];
+                panels.extend((first..first + n_columns).flat_map(column));
+            }
+        }
+        Self { d_input, d_output, n_columns, codes: panels }
     }
 
     /// `(codes(input) · weightsᵀ) · unit · scale + bias` with `unit` the value of a code of
-    /// each token and `scale` that of each column, in this order; `None` on a backend
-    /// whose numbers are not in host memory.
+    /// each token and `scale` that of each column, in this order, at least `floor`; `None` on
+    /// a backend whose numbers are not in host memory.
     ///
     /// # Shapes
     ///
@@ -57,6 +59,7 @@ impl Panels {
         input: &Tensor<B, 3>,
         scale: &Tensor<B, 1>,
         bias: Option<&Tensor<B, 1>>,
+        floor: f32,
     ) -> Option<Tensor<B, 3>> {
         let [batch_size, seq_length, _] = input.dims();
         let (input, scale) = (flex::rows(input)?, flex::rows(scale)?);
@@ -65,7 +68,7 @@ impl Panels {
             None => vec![0.0; self.d_output],
         };
         let mut output = vec![0.0; batch_size * seq_length * self.d_output];
-        let columns = Columns { weights: self, scale: flex::slice(&scale), bias: &bias };
+        let columns = Columns { weights: self, scale: flex::slice(&scale), bias: &bias, floor };
         columns.apply(flex::slice(&input), &mut output);
         flex::tensor(output, [batch_size, seq_length, self.d_output])
     }
@@ -77,6 +80,7 @@ struct Columns<'a> {
     weights: &'a Panels,
     scale: &'a [f32],
     bias: &'a [f32],
+    floor: f32,
 }
 
 impl Columns<'_> {
@@ -99,12 +103,12 @@ struct Block<'a> {
 impl Work for Block<'_> {
     #[inline(always)]
     fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
-        let Columns { weights, scale, bias } = self.columns;
+        let Columns { weights, scale, bias, floor } = self.columns;
         let Panels { d_input, d_output, n_columns, .. } = *weights;
         let n_pairs = d_input.div_ceil(2);
         let (words, units) = quantize(self.x, d_input);
         let last = units.len() - 1;
-        for (j, panel) in weights.words.chunks_exact(n_pairs * n_columns).enumerate() {
+        for (j, panel) in weights.codes.chunks_exact(2 * n_pairs * n_columns).enumerate() {
             let columns = j * n_columns..d_output.min((j + 1) * n_columns);
             let (scale, bias) = (&scale[columns.clone()], &bias[columns.clone()]);
             for first in (0..units.len()).step_by(ROWS) {
@@ -117,7 +121,9 @@ impl Work for Block<'_> {
                     );
                     let numbers = output[columns.clone()].iter_mut().zip(sums);
                     for ((y, &sum), (scale, bias)) in numbers.zip(scale.iter().zip(bias)) {
-                        *y = sum as f32 * unit * scale + bias;
+                        let value = sum as f32 * unit * scale + bias;
+                        // Not `max`, which would turn what is no number into one.
+                        *y = if value < floor { floor } else { value };
                     }
                 }
             }

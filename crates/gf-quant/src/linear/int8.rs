@@ -1,15 +1,18 @@
 //! A projection whose weights are signed bytes.
 
+use std::sync::{Arc, OnceLock};
+
 use burn::{
     module::{Module, Param},
     nn::Linear,
-    tensor::{Int, Tensor, backend::Backend},
+    tensor::{Int, Tensor, activation::relu, backend::Backend},
 };
-use gf_model::Projection;
+use gf_model::{Projection, kernels::flex};
 
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     int8::{Activations, Int8Rows, MAX_CODE, quantize_rows},
+    kernels::int8::Panels,
     words::{frozen, pack, signed},
 };
 
@@ -32,6 +35,9 @@ pub struct Int8Linear<B: Backend> {
     d_input: usize,
     #[module(skip)]
     activations: Activations,
+    /// The codes for the processor's kernel, laid out when they are first used.
+    #[module(skip)]
+    panels: Arc<OnceLock<Panels>>,
 }
 
 impl<B: Backend> Int8Linear<B> {
@@ -59,6 +65,7 @@ impl<B: Backend> Int8Linear<B> {
             bias: bias.map(|bias| frozen(bias, device)),
             d_input,
             activations,
+            panels: Arc::default(),
         }
     }
 
@@ -67,6 +74,33 @@ impl<B: Backend> Int8Linear<B> {
         let [d_output] = self.scale.dims();
         let codes = signed(&self.words, d_output * self.d_input).float();
         codes.reshape([d_output, self.d_input]).transpose()
+    }
+
+    /// `max(forward(input), floor)` by the processor's kernel, where `input` is in host
+    /// memory and rounded to bytes throughout.
+    fn on_processor(&self, input: &Tensor<B, 3>, floor: f32) -> Option<Tensor<B, 3>> {
+        if !flex::is_flex::<B>() || self.activations != Activations::Int8 {
+            return None;
+        }
+        let panels = self.panels.get_or_init(|| {
+            let codes: Vec<i8> = self.codes().transpose().into_data().iter::<i8>().collect();
+            Panels::new(&codes, self.d_input)
+        });
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        panels.product(input, &self.scale.val(), bias.as_ref(), floor)
+    }
+
+    /// The form for every backend.
+    fn portable(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        let product = match self.activations {
+            Activations::Float => input.matmul(self.codes().unsqueeze()),
+            Activations::Int8 => {
+                let (rounded, unit) = round_rows(input);
+                integer_product(rounded, self.codes()) * unit
+            }
+            Activations::Int8WithOutliers(threshold) => self.mixed(input, threshold),
+        };
+        add_bias(product * self.scale.val().unsqueeze(), self.bias.as_ref())
     }
 
     /// LLM.int8: columns that reach the threshold in any row are multiplied in floating
@@ -98,7 +132,9 @@ impl<B: Backend> Int8Linear<B> {
 fn round_rows<B: Backend>(input: Tensor<B, 3>) -> (Tensor<B, 3>, Tensor<B, 3>) {
     let absmax = input.clone().abs().max_dim(2);
     // A row of zeros divides zero by the smallest normal number.
-    let codes = (input * MAX_CODE / absmax.clone().clamp_min(f32::MIN_POSITIVE)).round();
+    let scale =
+        absmax.zeros_like().add_scalar(MAX_CODE) / absmax.clone().clamp_min(f32::MIN_POSITIVE);
+    let codes = (input * scale).round();
     (codes, absmax / MAX_CODE)
 }
 
@@ -128,14 +164,10 @@ impl<B: Backend> StoredBytes for Int8Linear<B> {
 
 impl<B: Backend> Projection<B> for Int8Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        let product = match self.activations {
-            Activations::Float => input.matmul(self.codes().unsqueeze()),
-            Activations::Int8 => {
-                let (rounded, unit) = round_rows(input);
-                integer_product(rounded, self.codes()) * unit
-            }
-            Activations::Int8WithOutliers(threshold) => self.mixed(input, threshold),
-        };
-        add_bias(product * self.scale.val().unsqueeze(), self.bias.as_ref())
+        self.on_processor(&input, f32::NEG_INFINITY).unwrap_or_else(|| self.portable(input))
+    }
+
+    fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.on_processor(&input, 0.0).unwrap_or_else(|| relu(self.portable(input)))
     }
 }

@@ -5,6 +5,7 @@ mod fixture;
 mod golden_int8;
 mod golden_nf4;
 mod int8;
+mod kernels;
 mod lora;
 mod nf4;
 mod qmodel;

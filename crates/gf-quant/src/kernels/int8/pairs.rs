@@ -5,15 +5,15 @@ use bytemuck::Pod;
 /// Vectors side by side in a tile.
 pub const N_VECTORS: usize = 2;
 
-/// Two codes in one word, `low` in its lower half.
-pub fn pair(low: i8, high: i8) -> i32 {
-    (i32::from(low) & 0xffff) | (i32::from(high) << 16)
-}
-
-/// Vectors of pairs of 16-bit codes.
+/// Vectors of pairs of codes.
 pub trait Pairs: Copy {
     /// 32-bit words side by side.
     type Words: Pod;
+    /// Pairs of signed bytes, as many as words.
+    type Bytes: Pod;
+
+    /// Each pair as a word of two 16-bit numbers.
+    fn widen(self, pairs: Self::Bytes) -> Self::Words;
 
     /// The same word everywhere.
     fn splat(self, word: i32) -> Self::Words;
@@ -26,17 +26,18 @@ pub trait Pairs: Copy {
     fn tile<const ROWS: usize>(
         self,
         rows: [&[i32]; ROWS],
-        panel: &[i32],
+        panel: &[i8],
         depth: usize,
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let mut sums = [[self.splat(0); N_VECTORS]; ROWS];
         let rows = rows.map(|row| &row[..depth]);
-        let panel: &[[Self::Words; N_VECTORS]] = bytemuck::cast_slice(panel);
+        let panel: &[[Self::Bytes; N_VECTORS]] = bytemuck::cast_slice(panel);
         for (p, columns) in panel[..depth].iter().enumerate() {
+            let columns = columns.map(|pairs| self.widen(pairs));
             for (sums, row) in sums.iter_mut().zip(&rows) {
                 // SAFETY: p < depth, the length of every row.
                 let word = self.splat(unsafe { *row.get_unchecked(p) });
-                for (sum, &column) in sums.iter_mut().zip(columns) {
+                for (sum, &column) in sums.iter_mut().zip(&columns) {
                     *sum = self.add_products(*sum, word, column);
                 }
             }
@@ -59,6 +60,12 @@ struct Portable;
 
 impl Pairs for Portable {
     type Words = [i32; PORTABLE];
+    type Bytes = [[i8; 2]; PORTABLE];
+
+    #[inline(always)]
+    fn widen(self, pairs: Self::Bytes) -> Self::Words {
+        pairs.map(|[low, high]| (i32::from(low) & 0xffff) | (i32::from(high) << 16))
+    }
 
     #[inline(always)]
     fn splat(self, word: i32) -> Self::Words {
@@ -89,7 +96,7 @@ mod processor {
 #[cfg(target_arch = "x86_64")]
 mod processor {
     use pulp::{
-        NullaryFnOnce, cast, i32x8, i32x16,
+        NullaryFnOnce, cast, i8x16, i8x32, i32x8, i32x16,
         x86::{V3, V4},
     };
 
@@ -97,6 +104,12 @@ mod processor {
 
     impl Pairs for V3 {
         type Words = i32x8;
+        type Bytes = i8x16;
+
+        #[inline(always)]
+        fn widen(self, pairs: i8x16) -> i32x8 {
+            cast(self.avx2._mm256_cvtepi8_epi16(cast(pairs)))
+        }
 
         #[inline(always)]
         fn splat(self, word: i32) -> i32x8 {
@@ -112,6 +125,12 @@ mod processor {
 
     impl Pairs for V4 {
         type Words = i32x16;
+        type Bytes = i8x32;
+
+        #[inline(always)]
+        fn widen(self, pairs: i8x32) -> i32x16 {
+            cast(self.avx512bw._mm512_cvtepi8_epi16(cast(pairs)))
+        }
 
         #[inline(always)]
         fn splat(self, word: i32) -> i32x16 {

@@ -1,0 +1,81 @@
+//! The processor's kernels against the portable operations, which a tape for gradients
+//! still uses: the same encoder with and without one.
+
+use burn::{backend::Autodiff, module::AutodiffModule, tensor::backend::Backend};
+use burn_flex::{Flex, FlexDevice};
+use gf_model::{EncoderConfig, EncoderInput, Preset};
+use proptest::prelude::*;
+
+/// Two orders of summation over at most a few thousand terms, and normalisation between.
+const TOLERANCE: f32 = 5e-5;
+
+fn config(n_heads: usize, d_head: usize, d_ff: usize) -> EncoderConfig {
+    EncoderConfig {
+        vocab_size: 50,
+        hidden_size: n_heads * d_head,
+        num_hidden_layers: 2,
+        num_attention_heads: n_heads,
+        intermediate_size: d_ff,
+        max_position_embeddings: 4_096,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        // Far larger weights than 0.02, so that attention is anything but uniform.
+        initializer_range: 0.3,
+        ..EncoderConfig::preset(Preset::V1_10M)
+    }
+}
+
+/// Every hidden state of rows of the given lengths, and the CLS read-out.
+fn check(config: &EncoderConfig, lengths: &[usize]) {
+    let portable = config.init_encoder::<Autodiff<Flex>>(&FlexDevice).unwrap();
+    let fast = portable.valid();
+    let token = |i: usize| (i * i % 47 + 3) as i32;
+    let rows: Vec<Vec<i32>> = lengths.iter().map(|&n| (0..n).map(token).collect()).collect();
+    let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
+    let slow_input = EncoderInput::from_rows(&rows, 0, &FlexDevice);
+    let fast_input = EncoderInput::from_rows(&rows, 0, &FlexDevice);
+    for k in 1..=2 {
+        let expected = portable.hidden_state(&slow_input, k).into_data();
+        let found = fast.hidden_state(&fast_input, k).into_data();
+        let seq_length = rows.iter().map(|row| row.len()).max().unwrap();
+        let d_model = config.hidden_size;
+        let numbers = found.iter::<f32>().zip(expected.iter::<f32>()).enumerate();
+        for (i, (found, expected)) in numbers {
+            let (row, token) = (i / (seq_length * d_model), i / d_model % seq_length);
+            let difference = (found - expected).abs();
+            assert!(
+                token >= lengths[row] || difference <= TOLERANCE,
+                "state {k}, row {row}, token {token}: {found}, expected {expected}"
+            );
+        }
+    }
+    let expected = portable.cls_state(&slow_input, 2).into_data();
+    let found = fast.cls_state(&fast_input, 2).into_data();
+    for (found, expected) in found.iter::<f32>().zip(expected.iter::<f32>()) {
+        assert!((found - expected).abs() <= TOLERANCE, "CLS: {found}, expected {expected}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_shape(
+        n_heads in 1usize..4,
+        d_head in 1usize..40,
+        d_ff in 1usize..70,
+        lengths in prop::collection::vec(1usize..130, 1..4),
+    ) {
+        Flex::seed(&FlexDevice, 11);
+        check(&config(n_heads, d_head, d_ff), &lengths);
+    }
+}
+
+#[test]
+fn longer_than_every_block() {
+    Flex::seed(&FlexDevice, 12);
+    let wide = config(2, 200, 900);
+    check(&wide, &[1]);
+    check(&wide, &[300, 257]);
+    check(&config(2, 8, 24), &[4_096]);
+}

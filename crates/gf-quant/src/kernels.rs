@@ -1,0 +1,3 @@
+//! Layers on a processor; the portable forms beside them are the oracles.
+
+pub mod int8;
