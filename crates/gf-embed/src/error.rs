@@ -1,6 +1,6 @@
 //! What can go wrong between a data set and its embeddings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Failure of embedding cells.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,14 @@ pub enum Error {
         path: PathBuf,
         /// What the writer said.
         source: csv::Error,
+    },
+    /// A file is not the JSON that was expected.
+    #[error("{path}: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        source: serde_json::Error,
     },
     /// A row of the data set does not fit the model.
     #[error("{path}: row {row} (cell {cell_id}): {source}")]
@@ -68,6 +76,16 @@ pub enum Error {
         /// The data set.
         path: PathBuf,
     },
+    /// A cell holds no gene whose states could be averaged.
+    #[error("{path}: row {row} (cell {cell_id}): found no genes, expected at least one")]
+    NoGenes {
+        /// The data set.
+        path: PathBuf,
+        /// Row of the data set, 0-based.
+        row: usize,
+        /// The cell's id.
+        cell_id: String,
+    },
     /// The vocabulary has not as many tokens as the model: it is another one.
     #[error("{path}: the vocabulary has {found} tokens, the model has {expected}")]
     VocabularySize {
@@ -98,6 +116,40 @@ pub enum Error {
         /// The cell's id.
         cell_id: String,
     },
+    /// There is not one label per row of a table.
+    #[error("found {found} labels, expected one for each of {expected} rows")]
+    RowCount {
+        /// Labels given.
+        found: usize,
+        /// Rows of the table.
+        expected: usize,
+    },
+    /// The embeddings of states differ in width.
+    #[error("state {state:?}: found {found} dimensions, expected {expected}")]
+    StateWidth {
+        /// The state.
+        state: String,
+        /// Its dimensions.
+        found: usize,
+        /// Dimensions of the first state.
+        expected: usize,
+    },
+    /// The embedding of a state is not a number.
+    #[error("state {state:?}: dimension {dimension} is not finite, expected a number")]
+    StateNotFinite {
+        /// The state.
+        state: String,
+        /// Where, 0-based.
+        dimension: usize,
+    },
+    /// There is no embedding of a state.
+    #[error("there is no state {state:?}, expected one of {available:?}")]
+    NoSuchState {
+        /// What was asked for.
+        state: String,
+        /// The states there are.
+        available: Vec<String>,
+    },
     /// The caller ended the run.
     #[error("interrupted after {done} of {total} cells")]
     Interrupted {
@@ -106,4 +158,16 @@ pub enum Error {
         /// Cells asked for.
         total: usize,
     },
+}
+
+impl Error {
+    /// Puts the path into an I/O error.
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Puts the path into an error of a JSON file.
+    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self {
+        move |source| Self::Json { path: path.to_owned(), source }
+    }
 }

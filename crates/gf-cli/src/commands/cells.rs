@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
 use gf_embed::{
-    CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
+    CellReader, EmbedLayer, EmbedOptions, Embeddings, embed_cells, similarity::row_cosines,
 };
 use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
 use gf_tokenize::{Dataset, ModelTokens, VOCABULARY_FILE, Vocabulary};
@@ -155,7 +155,7 @@ impl std::fmt::Display for Agreement {
 ///
 /// # Errors
 ///
-/// As [`cls_embeddings`]; an interruption as such.
+/// As [`embed_cells`]; an interruption as such.
 pub fn embed_rows<B: Backend, P: Projection<B>>(
     encoder: &Encoder<B, P>,
     reader: &CellReader<'_>,
@@ -166,7 +166,7 @@ pub fn embed_rows<B: Backend, P: Projection<B>>(
 ) -> Result<Embeddings, Failure> {
     let mut meter = shell.progress("embedding", "cells");
     let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
-    match cls_embeddings(encoder, reader, rows, options, device, &mut update) {
+    match embed_cells(encoder, reader, rows, options, device, &mut update) {
         Err(gf_embed::Error::Interrupted { done, total }) => {
             Err(Failure::Interrupted(format!("after {done} of {total} cells; nothing was written")))
         }
