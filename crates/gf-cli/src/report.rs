@@ -9,7 +9,6 @@ mod figures;
 mod load;
 mod markers;
 mod page;
-mod pca;
 mod words;
 
 use std::{

@@ -24,6 +24,88 @@ pub enum Error {
         /// What the writer said.
         source: csv::Error,
     },
+    /// The table could not be written as Arrow.
+    #[error("{path}: {source}")]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What the writer said.
+        source: arrow2::error::Error,
+    },
+    /// Rows are not of the table they are pushed to.
+    #[error(
+        "{path}: found rows of {found:?} names, numbers and labels or of uneven columns, expected {expected:?}"
+    )]
+    TableShape {
+        /// The file.
+        path: PathBuf,
+        /// Columns of names, of numbers, of labels.
+        found: [usize; 3],
+        /// Those of the table.
+        expected: [usize; 3],
+    },
+    /// A table has no columns of numbers.
+    #[error("{path}: found no column \"0\", expected an embedding in the columns 0, 1, …")]
+    NoNumbers {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A number of a table is none.
+    #[error("{path}: data row {row}, column {column}: found {found:?}, expected a finite number")]
+    Number {
+        /// The file.
+        path: PathBuf,
+        /// 1-based, the header not counted.
+        row: usize,
+        /// The column.
+        column: String,
+        /// What is there.
+        found: String,
+    },
+    /// A table has no such column.
+    #[error("{path}: there is no column {column:?}, expected one of {available:?}")]
+    NoSuchColumn {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        column: String,
+        /// The columns of text there are.
+        available: Vec<String>,
+    },
+    /// Another run is writing the same table.
+    #[error("{path}: is being written by another run, expected to be alone")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Vectors are of another width than those before.
+    #[error("{path}: found vectors of {found} numbers, expected {expected}")]
+    SpoolWidth {
+        /// The file.
+        path: PathBuf,
+        /// Width of the vectors.
+        found: usize,
+        /// Width of those before.
+        expected: usize,
+    },
+    /// Vectors on disk are not as they were written.
+    #[error("{path}: a block is not as it was written, expected nobody to change the file")]
+    SpoolChanged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are no points to draw.
+    #[error(
+        "a map of {rows} rows of {width} numbers cannot be drawn, expected at least {least} different ones"
+    )]
+    NoMap {
+        /// Rows of the table.
+        rows: usize,
+        /// Numbers in each.
+        width: usize,
+        /// Rows that are needed.
+        least: usize,
+    },
     /// A file is not the JSON that was expected.
     #[error("{path}: {source}")]
     Json {
@@ -164,6 +246,11 @@ impl Error {
     /// Puts the path into an I/O error.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.to_owned(), source }
+    }
+
+    /// Puts the path into an error of arrow2.
+    pub(crate) fn arrow(path: &Path) -> impl FnOnce(arrow2::error::Error) -> Self {
+        move |source| Self::Arrow { path: path.to_owned(), source }
     }
 
     /// Puts the path into an error of a JSON file.

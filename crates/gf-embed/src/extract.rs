@@ -151,7 +151,8 @@ pub(crate) fn for_each_batch<T: Send>(
     Ok(())
 }
 
-fn check_finite(
+/// Refuses values that are not finite; `rows` says which cell each is of.
+pub(crate) fn check_finite(
     reader: &CellReader<'_>,
     rows: &[usize],
     values: &Array2<f32>,

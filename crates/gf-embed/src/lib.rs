@@ -33,22 +33,36 @@
 mod reader;
 mod pooling;
 mod extract;
-mod table;
+mod genes;
 mod states;
 mod numpy;
+mod selection;
+mod table;
+mod csv_table;
+mod arrow_table;
+mod spool;
 mod pairs;
 mod separability;
+mod pca;
+mod umap;
 
 pub mod similarity;
 
 mod error;
 
+pub use arrow_table::ArrowTable;
+pub use csv_table::CsvTable;
 pub use error::Error;
 pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, embed_cells};
+pub use genes::{GeneMeans, GeneStates, GeneTokens, embed_genes};
 pub use numpy::numpy_permutation;
 pub use pairs::{Item, PairClass, PairCosine, pair_cosines};
+pub use pca::{Components, principal_components};
 pub use pooling::{Readout, mean_pool};
 pub use reader::CellReader;
+pub use selection::reference_order;
 pub use separability::{Metric, Separability, nearest_others, separability};
+pub use spool::Spool;
 pub use states::{StateEmbeddings, StateSummary};
-pub use table::Embeddings;
+pub use table::{Embeddings, Table, TableHeader, TableRows};
+pub use umap::umap;

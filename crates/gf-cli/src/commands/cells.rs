@@ -132,7 +132,11 @@ pub struct Agreement {
 impl Agreement {
     /// Compares the same cells in two precisions.
     pub fn between(quantised: &Embeddings, full: &Embeddings) -> Self {
-        let cosines = row_cosines(&quantised.values, &full.values);
+        Self::of(&row_cosines(&quantised.values, &full.values))
+    }
+
+    /// Sums up the cosine of each cell's two embeddings.
+    pub fn of(cosines: &[f64]) -> Self {
         Self {
             n_cells: cosines.len(),
             mean_cosine: cosines.iter().sum::<f64>() / cosines.len() as f64,

@@ -19,7 +19,6 @@ use super::{
     io,
     markers::{self, NO_MARKER},
     page::OTHER,
-    pca,
 };
 
 /// Everything the page shows of what `input` names.
@@ -181,7 +180,7 @@ fn cell_map(
     column: Option<&str>,
 ) -> Result<Option<CellMap>, ReportError> {
     let (ids, values) = embeddings(path)?;
-    let Some(components) = pca::principal_components(values.view()) else {
+    let Some(components) = gf_embed::principal_components(values.view()) else {
         return Ok(None);
     };
     let labels = labels(&ids, dataset, column)?;
