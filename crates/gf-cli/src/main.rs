@@ -9,6 +9,7 @@
 mod args;
 mod commands;
 mod device;
+mod drawing;
 mod failure;
 mod outputs;
 mod render;
