@@ -61,12 +61,12 @@ pub fn run(args: &SeparabilityArgs, shell: &Shell) -> Result<(), Failure> {
         args.label,
     ))?;
     shell.say(format!(
-        "all embeddings of {} have, and most of {}, of {} {} seen at least {} times",
+        "of {} labels that occur at least {} times, {} have such neighbours for all of their \
+         embeddings, {} for most",
+        render::thousands(found.per_label.len() as u64),
+        args.min_detections,
         share(found.share_of_labels_all),
         share(found.share_of_labels_most),
-        render::thousands(found.per_label.len() as u64),
-        args.label,
-        args.min_detections,
     ))?;
     shell.summary(&serde_json::json!({
         "embeddings": args.embeddings,

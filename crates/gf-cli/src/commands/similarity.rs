@@ -37,7 +37,7 @@ pub struct SimilarityArgs {
     /// Write every pair with its cosine.
     #[arg(short, long, value_name = "CSV")]
     output: Option<PathBuf>,
-    /// Draw the distribution of each class (.svg).
+    /// Draw the median, quartiles and range of each class (.svg).
     #[arg(long, value_name = "SVG")]
     figure: Option<PathBuf>,
 }
@@ -61,7 +61,7 @@ pub fn run(args: &SimilarityArgs, common: &Common, shell: &Shell) -> Result<(), 
     }
     if let Some(figure) = &args.figure {
         let groups: Vec<_> = classes.iter().map(|c| (c.class, cosines(c.kind, &pairs))).collect();
-        drawing::write_svg(figure, &drawing::violins(&groups, "Cosine similarity"))?;
+        drawing::write_svg(figure, &drawing::cosine_boxes(&groups))?;
     }
     let rows = classes.iter().map(|c| (c.class, c.pairs, [c.mean, c.sd, c.median]));
     shell.say(render::similarity(rows))?;
