@@ -66,8 +66,14 @@ pub enum Command {
     Pretrain(commands::pretrain::PretrainArgs),
     /// Store a model's projections in eight or four bits, and say what it costs.
     Quantize(commands::quantize::QuantizeArgs),
-    /// Embed cells: one vector per cell, with its id.
+    /// Embed cells, genes or states of cells.
     Embed(commands::embed::EmbedArgs),
+    /// Compare embeddings in pairs: different, same, same of another batch.
+    Similarity(commands::similarity::SimilarityArgs),
+    /// Tell how often an embedding's nearest neighbour has its label.
+    Separability(commands::separability::SeparabilityArgs),
+    /// Draw embeddings as a map in two dimensions.
+    Map(commands::map::MapArgs),
     /// Delete genes in silico and rank them by how far the cells move.
     Perturb(commands::perturb::PerturbArgs),
     /// Gather results into one self-contained HTML page.

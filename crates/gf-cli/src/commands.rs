@@ -3,11 +3,14 @@
 pub mod embed;
 pub mod export;
 pub mod ingest;
+pub mod map;
 pub mod medians;
 pub mod perturb;
 pub mod pretrain;
 pub mod quantize;
 pub mod report;
+pub mod separability;
+pub mod similarity;
 pub mod tokenize;
 
 mod cells;
@@ -35,6 +38,9 @@ pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
         Command::Pretrain(args) => pretrain::run(args, &cli.common, shell),
         Command::Quantize(args) => quantize::run(args, &cli.common, shell),
         Command::Embed(args) => embed::run(args, &cli.common, shell),
+        Command::Similarity(args) => similarity::run(args, &cli.common, shell),
+        Command::Separability(args) => separability::run(args, shell),
+        Command::Map(args) => map::run(args, &cli.common, shell),
         Command::Perturb(args) => perturb::run(args, &cli.common, shell),
         Command::Report(args) => report::run(args, shell),
     }

@@ -9,6 +9,7 @@
 mod args;
 mod commands;
 mod device;
+mod drawing;
 mod failure;
 mod model_folder;
 mod outputs;

@@ -263,6 +263,17 @@ pub fn ranking<'a>(
     table
 }
 
+/// Cosines of pairs: of each class its name, its pairs, their mean, standard deviation
+/// and median.
+pub fn similarity<'a>(classes: impl Iterator<Item = (&'a str, usize, [f64; 3])>) -> Table {
+    let mut table = table(&["pairs", "number", "mean cosine", "sd", "median"]);
+    for (class, pairs, numbers) in classes {
+        let numbers = numbers.map(|number| format!("{number:.4}"));
+        table.add_row([class.to_owned(), thousands(pairs as u64)].into_iter().chain(numbers));
+    }
+    table
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -5,11 +5,10 @@
 //! absent is left out of the page.
 
 mod facts;
-mod figures;
+pub(crate) mod figures;
 mod load;
 mod markers;
 mod page;
-mod pca;
 mod words;
 
 use std::{
@@ -64,24 +63,9 @@ pub enum ReportError {
         /// Why, with the line.
         source: csv::Error,
     },
-    /// A line of an embeddings table has no id.
-    #[error("{path}: data row {row} is empty, expected a cell id and numbers", path = path.display())]
-    EmptyRow {
-        /// The file.
-        path: PathBuf,
-        /// 1-based, the header not counted.
-        row: usize,
-    },
-    /// A number of an embeddings table is none.
-    #[error("{path}: data row {row}: found {found:?}, expected a number", path = path.display())]
-    Number {
-        /// The file.
-        path: PathBuf,
-        /// 1-based, the header not counted.
-        row: usize,
-        /// What stands there.
-        found: String,
-    },
+    /// The embeddings cannot be read.
+    #[error(transparent)]
+    Embeddings(#[from] gf_embed::Error),
     /// The corpus cannot be opened.
     #[error(transparent)]
     Corpus(#[from] gf_corpus::Error),

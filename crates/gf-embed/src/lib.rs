@@ -1,10 +1,11 @@
 //! **gf-embed** runs an encoder over cells and keeps one vector per cell.
 //!
 //! A [`CellReader`] joins a data set of tokens with the encoder that is to read
-//! it and refuses rows the model cannot hold; [`cls_embeddings`] gives the CLS row
-//! of the second-to-last or last layer as [`Embeddings`]: a table in the order of
-//! the rows asked for, the cell's id in each, written as CSV. [`similarity`]
-//! compares such vectors.
+//! it and refuses rows the model cannot hold; [`embed_cells`] reads one vector per
+//! cell out of the second-to-last or last layer, its CLS row or the mean of its genes
+//! ([`Readout`]), as [`Embeddings`]: a table in the order of the rows asked for, the
+//! cell's id in each, written as CSV. [`StateEmbeddings`] are the mean or median cells
+//! of states such as diseases. [`similarity`] compares such vectors.
 //!
 //! Rows are computed in batches of similar length, so that little is padded, and
 //! put back in order; the values do not depend on the batches beyond rounding.
@@ -12,7 +13,7 @@
 //! ```no_run
 //! use std::{ops::ControlFlow, path::Path};
 //! use burn_flex::{Flex, FlexDevice};
-//! use gf_embed::{CellReader, EmbedOptions, cls_embeddings};
+//! use gf_embed::{CellReader, EmbedOptions, embed_cells};
 //!
 //! let (config, encoder) =
 //!     gf_model::checkpoint::load_encoder::<Flex>(Path::new("model"), &FlexDevice)?;
@@ -20,7 +21,7 @@
 //! let vocabulary = gf_tokenize::Vocabulary::read_tsv(Path::new("token_dictionary.tsv"))?;
 //! let reader = CellReader::new(&config, &dataset, &vocabulary)?;
 //! let rows: Vec<usize> = (0..dataset.len()).collect();
-//! let embeddings = cls_embeddings(
+//! let embeddings = embed_cells(
 //!     &encoder, &reader, &rows, &EmbedOptions::default(), &FlexDevice, &mut |_| ControlFlow::Continue(()),
 //! )?;
 //! embeddings.write_csv(Path::new("embeddings.csv"))?;
@@ -29,15 +30,39 @@
 //!
 //! This crate must never know how weights are stored, trained or perturbed.
 
-mod extract;
 mod reader;
+mod pooling;
+mod extract;
+mod genes;
+mod states;
+mod numpy;
+mod selection;
 mod table;
+mod csv_table;
+mod arrow_table;
+mod spool;
+mod pairs;
+mod separability;
+mod pca;
+mod umap;
 
 pub mod similarity;
 
 mod error;
 
+pub use arrow_table::ArrowTable;
+pub use csv_table::CsvTable;
 pub use error::Error;
-pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, cls_embeddings};
+pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, embed_cells};
+pub use genes::{GeneMeans, GeneStates, GeneTokens, embed_genes};
+pub use numpy::numpy_permutation;
+pub use pairs::{Item, PairClass, PairCosine, pair_cosines};
+pub use pca::{Components, principal_components};
+pub use pooling::{Readout, mean_pool};
 pub use reader::CellReader;
-pub use table::Embeddings;
+pub use selection::reference_order;
+pub use separability::{Metric, Separability, nearest_others, separability};
+pub use spool::Spool;
+pub use states::{StateEmbeddings, StateSummary};
+pub use table::{Embeddings, Table, TableHeader, TableRows};
+pub use umap::umap;

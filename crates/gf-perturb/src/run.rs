@@ -90,6 +90,7 @@ pub fn count_passes(
     rows: &[usize],
     options: &PerturbOptions,
 ) -> Result<u64, Error> {
+    reader.require_cls()?;
     let mut total = 0;
     for &row in rows {
         match positions(&reader.tokens(row)?, reader, options).len() as u64 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
 use gf_embed::{
-    CellReader, EmbedLayer, EmbedOptions, Embeddings, cls_embeddings, similarity::row_cosines,
+    CellReader, EmbedLayer, EmbedOptions, Embeddings, embed_cells, similarity::row_cosines,
 };
 use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
 use gf_quant::{
@@ -143,7 +143,7 @@ impl CellArgs {
             let (config, encoder) = load_nf4_encoder(&self.model, device)?;
             return Ok((config, Stored::Nf4(encoder)));
         }
-        let (config, encoder) = load_int8_encoder(&self.model, Activations::Float, device)?;
+        let (config, encoder) = load_int8_encoder(&self.model, Activations::Int8, device)?;
         Ok((config, Stored::Int8(encoder)))
     }
 
@@ -184,7 +184,11 @@ pub struct Agreement {
 impl Agreement {
     /// Compares the same cells in two precisions.
     pub fn between(precision: Precision, quantised: &Embeddings, full: &Embeddings) -> Self {
-        let cosines = row_cosines(&quantised.values, &full.values);
+        Self::of(precision, &row_cosines(&quantised.values, &full.values))
+    }
+
+    /// Sums up the cosine of each cell's two embeddings.
+    pub fn of(precision: Precision, cosines: &[f64]) -> Self {
         Self {
             precision,
             n_cells: cosines.len(),
@@ -208,7 +212,7 @@ impl std::fmt::Display for Agreement {
 ///
 /// # Errors
 ///
-/// As [`cls_embeddings`]; an interruption as such.
+/// As [`embed_cells`]; an interruption as such.
 pub fn embed_rows<B: Backend, P: Projection<B>>(
     encoder: &Encoder<B, P>,
     reader: &CellReader<'_>,
@@ -219,7 +223,7 @@ pub fn embed_rows<B: Backend, P: Projection<B>>(
 ) -> Result<Embeddings, Failure> {
     let mut meter = shell.progress("embedding", "cells");
     let mut update = |p: gf_embed::Progress| meter.update(p.done as u64, p.total as u64, "");
-    match cls_embeddings(encoder, reader, rows, options, device, &mut update) {
+    match embed_cells(encoder, reader, rows, options, device, &mut update) {
         Err(gf_embed::Error::Interrupted { done, total }) => {
             Err(Failure::Interrupted(format!("after {done} of {total} cells; nothing was written")))
         }

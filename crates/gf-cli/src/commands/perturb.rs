@@ -141,7 +141,7 @@ impl Job for Perturbing<'_> {
                 (self.delete(&encoder, &reader, device)?, None)
             }
             (Stored::Dense(encoder), Precision::Int8) => {
-                let to_int8 = |encoder| quantize_int8(encoder, Activations::Float);
+                let to_int8 = |encoder| quantize_int8(encoder, Activations::Int8);
                 self.compare(encoder, to_int8, &reader, device)?
             }
             (Stored::Dense(encoder), Precision::Nf4) => {

@@ -159,7 +159,7 @@ impl Job for Comparison<'_> {
                 (Precision::Nf4, self.read(&encoder, &reader, device)?)
             }
             Format::Int8 => {
-                let (_, encoder) = load_int8_encoder::<B>(folder, Activations::Float, device)?;
+                let (_, encoder) = load_int8_encoder::<B>(folder, Activations::Int8, device)?;
                 (Precision::Int8, self.read(&encoder, &reader, device)?)
             }
         };

@@ -218,7 +218,8 @@ fn tick(value: f64) -> String {
     significant(value)
 }
 
-fn theme() -> Theme {
+/// The colours of text and lines.
+pub fn theme() -> Theme {
     Theme {
         background: "none".into(),
         axis_color: AXIS.into(),
@@ -230,7 +231,7 @@ fn theme() -> Theme {
 }
 
 /// Dollar signs start a formula in kuva's labels.
-fn literal(label: &str) -> String {
+pub fn literal(label: &str) -> String {
     label.replace('$', "\\$")
 }
 

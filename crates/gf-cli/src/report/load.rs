@@ -6,6 +6,7 @@ use std::{
 };
 
 use gf_corpus::{Corpus, Ledger, Route, Verdict};
+use gf_embed::Table;
 use gf_tokenize::{Dataset, TokenId};
 use ndarray::Array2;
 use serde::{Deserialize, de::DeserializeOwned};
@@ -16,10 +17,8 @@ use super::{
     ReportError, ReportInput,
     facts::{CellMap, CellPoint, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training},
     figures::GROUP_COLOURS,
-    io,
     markers::{self, NO_MARKER},
     page::OTHER,
-    pca,
 };
 
 /// Everything the page shows of what `input` names.
@@ -149,30 +148,9 @@ fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReportError> {
 
 /// Ids and embeddings, `[cells, dimensions]`.
 fn embeddings(path: &Path) -> Result<(Vec<String>, Array2<f32>), ReportError> {
-    let table = |source| ReportError::Table { path: path.to_owned(), source };
-    let mut reader = csv::Reader::from_path(path).map_err(table)?;
-    let (mut ids, mut values) = (Vec::new(), Vec::new());
-    for (i, record) in reader.records().enumerate() {
-        let record = record.map_err(table)?;
-        let mut fields = record.iter();
-        let empty = || ReportError::EmptyRow { path: path.to_owned(), row: i + 1 };
-        ids.push(fields.next().ok_or_else(empty)?.to_string());
-        for field in fields {
-            values.push(number(field).ok_or_else(|| ReportError::Number {
-                path: path.to_owned(),
-                row: i + 1,
-                found: field.to_string(),
-            })?);
-        }
-    }
-    let dimensions = values.len() / ids.len().max(1);
-    let shaped = Array2::from_shape_vec((ids.len(), dimensions), values);
-    let values = shaped.map_err(|e| io(path)(std::io::Error::other(e)))?;
-    Ok((ids, values))
-}
-
-fn number(field: &str) -> Option<f32> {
-    field.parse().ok()
+    let table = Table::read_csv(path)?;
+    let ids = table.texts().next().map(|(_, ids)| ids.to_vec());
+    Ok((ids.unwrap_or_default(), table.values))
 }
 
 fn cell_map(
@@ -181,7 +159,7 @@ fn cell_map(
     column: Option<&str>,
 ) -> Result<Option<CellMap>, ReportError> {
     let (ids, values) = embeddings(path)?;
-    let Some(components) = pca::principal_components(values.view()) else {
+    let Some(components) = gf_embed::principal_components(values.view()) else {
         return Ok(None);
     };
     let labels = labels(&ids, dataset, column)?;

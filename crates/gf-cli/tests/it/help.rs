@@ -6,7 +6,17 @@ use crate::run::ok;
 fn each_command_shows_an_example() {
     let folder = std::env::temp_dir();
     for command in [
-        "ingest", "export", "medians", "tokenize", "pretrain", "quantize", "embed", "perturb",
+        "ingest",
+        "export",
+        "medians",
+        "tokenize",
+        "pretrain",
+        "quantize",
+        "embed",
+        "similarity",
+        "separability",
+        "map",
+        "perturb",
         "report",
     ] {
         let help = ok(&folder, &format!("{command} --help"));

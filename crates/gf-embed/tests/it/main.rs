@@ -1,10 +1,26 @@
 //! One binary: golden embeddings, laws, and the generic suite.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod analyses;
 mod batches;
+mod files;
 mod golden;
+mod maps;
+mod states;
 mod suite;
 mod table;
+
+/// `../shared/golden`, or a loud `None` where it is absent.
+fn golden_folder() -> Option<std::path::PathBuf> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
+    let folder = std::path::Path::new(&shared).join("golden");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: {} is absent", folder.display());
+    None
+}
 
 #[test]
 fn suite_on_flex() {

@@ -1,0 +1,116 @@
+//! Pictures that stand alone: a white ground, a legend, as SVG or in a small page.
+
+use std::{io::Write, path::Path};
+
+use atomic_write_file::AtomicWriteFile;
+use kuva::prelude::{BoxPlot, Layout, Plot, ScatterPlot, Theme};
+use kuva::render_to_svg;
+
+use crate::{
+    failure::Failure,
+    report::figures::{GROUP_COLOURS, literal, theme},
+};
+
+/// Groups that can be told apart.
+pub const N_COLOURS: usize = GROUP_COLOURS.len();
+const WIDTH: f64 = 680.0;
+const HEIGHT: f64 = 560.0;
+/// Width of a letter in a legend, and of its mark and margins.
+const LETTER: f64 = 9.0;
+const LEGEND_MARGIN: f64 = 50.0;
+/// Up to here points are drawn large; the square root of the number makes them smaller.
+const FEW_POINTS: f64 = 500.0;
+const LARGE_POINT: f64 = 4.0;
+const SMALL_POINT: f64 = 1.2;
+
+/// Points of groups.
+pub struct Scatter<'a> {
+    /// Where they are.
+    pub points: &'a [[f64; 2]],
+    /// Names of the groups, at most [`N_COLOURS`].
+    pub groups: &'a [String],
+    /// The group of each point.
+    pub group_of: &'a [usize],
+    /// What the axes are.
+    pub axes: &'a [String; 2],
+    /// Above the picture.
+    pub title: &'a str,
+}
+
+/// The points in the colours of their groups, as SVG.
+pub fn scatter(scatter: &Scatter<'_>) -> String {
+    let size = LARGE_POINT * (FEW_POINTS / scatter.points.len() as f64).sqrt().min(1.0);
+    let plot = |group: usize| {
+        let points = scatter.points.iter().zip(scatter.group_of);
+        let members = points.filter(|(_, of)| **of == group).map(|(point, _)| (point[0], point[1]));
+        ScatterPlot::new()
+            .with_data(members)
+            .with_color(GROUP_COLOURS[group])
+            .with_size(size.max(SMALL_POINT))
+            .with_marker_opacity(0.75)
+            .with_legend(literal(&scatter.groups[group]))
+    };
+    let plots: Vec<Plot> = (0..scatter.groups.len()).map(|group| plot(group).into()).collect();
+    let [x, y] = scatter.axes;
+    let longest = scatter.groups.iter().map(|group| group.chars().count()).max().unwrap_or(0);
+    let legend = LEGEND_MARGIN + LETTER * longest as f64;
+    let layout = layout(&plots, scatter.title)
+        .with_x_label(x.as_str())
+        .with_y_label(y.as_str())
+        .with_width(WIDTH + legend)
+        .with_legend_width(legend);
+    render_to_svg(plots, layout)
+}
+
+/// Median, quartiles and range of each group of cosines, as SVG.
+pub fn cosine_boxes(groups: &[(&str, Vec<f64>)]) -> String {
+    let boxes = groups.iter().fold(BoxPlot::new(), |plot, (name, values)| {
+        plot.with_group(literal(name), values.clone())
+    });
+    let boxes = boxes.with_group_colors(GROUP_COLOURS.iter().take(groups.len()).copied());
+    let plots = vec![Plot::from(boxes)];
+    let layout = layout(&plots, "").with_y_label("Cosine similarity").with_y_axis_max(1.0);
+    render_to_svg(plots, layout)
+}
+
+fn layout(plots: &[Plot], title: &str) -> Layout {
+    let theme = Theme { background: "white".into(), ..theme() };
+    let layout = Layout::auto_from_plots(plots)
+        .with_width(WIDTH)
+        .with_height(HEIGHT)
+        .with_theme(theme)
+        .with_label_size(15)
+        .with_tick_size(13)
+        .with_body_size(14);
+    if title.is_empty() { layout } else { layout.with_title(literal(title)) }
+}
+
+/// Writes a picture.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn write_svg(path: &Path, svg: &str) -> Result<(), Failure> {
+    write(path, svg)
+}
+
+/// Writes a page of pictures that needs nothing beside it.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn write_html(path: &Path, title: &str, pictures: &[String]) -> Result<(), Failure> {
+    let mut page = minijinja::Environment::new();
+    page.add_template("map.html", include_str!("../templates/map.html"))?;
+    let context = minijinja::context! { title, pictures => pictures.to_vec() };
+    write(path, &page.get_template("map.html")?.render(context)?)
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let write = || {
+        let mut file = AtomicWriteFile::open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.commit()
+    };
+    write().map_err(|error| Failure::Error(format!("{}: {error}", path.display()).into()))
+}
