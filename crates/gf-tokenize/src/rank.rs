@@ -133,6 +133,15 @@ impl RankEncoder {
     /// Longest V1 sequence.
     pub const MAX_LEN_V1: usize = 2048;
 
+    /// Longest sequence of the published models with a vocabulary like this one: without `<cls>` it is
+    /// V1's.
+    pub fn longest(vocabulary: &Vocabulary) -> usize {
+        match vocabulary.special().cls {
+            Some(_) => Self::MAX_LEN_V2,
+            None => Self::MAX_LEN_V1,
+        }
+    }
+
     /// An encoder with the medians of a corpus.
     ///
     /// `max_len` is the longest sequence in tokens, special ones included.
