@@ -50,7 +50,7 @@ pub(super) enum LayoutError {
 impl From<planus::Error> for LayoutError {
     fn from(error: planus::Error) -> Self {
         match error.error_kind {
-            planus::ErrorKind::UnknownUnionTag { .. } => Self::Unsupported(NEWER_TYPE),
+            planus::errors::ErrorKind::UnknownUnionTag { .. } => Self::Unsupported(NEWER_TYPE),
             _ => Self::Header(error),
         }
     }
