@@ -217,7 +217,7 @@ impl Cells for FileCells {
                 Some(open) => open,
                 None => {
                     let Some(study) = self.studies.get(self.ledgers.len()) else { return Ok(None) };
-                    let cells = StudyCells::open(study, &self.options)?;
+                    let cells = StudyCells::open(study, &self.options, false)?;
                     let genes = cells.genes().into();
                     (cells, genes)
                 }
