@@ -64,7 +64,16 @@ impl StudyCells {
         options: &IngestOptions,
         wants_profiles: bool,
     ) -> Result<Self> {
-        let source = open(study, options)?;
+        Self::of(open(study, options)?, study, options, wants_profiles)
+    }
+
+    /// Of a study's file that is open already.
+    pub(crate) fn of(
+        source: Box<dyn CountSource>,
+        study: &Study,
+        options: &IngestOptions,
+        wants_profiles: bool,
+    ) -> Result<Self> {
         let (mut plan, book) = plan(study, source.as_ref(), options)?;
         plan.profiler = wants_profiles.then(|| Profiler::new(&plan.genes));
         let (columns, storage) = (source.columns().to_vec(), source.storage());

@@ -189,8 +189,7 @@ impl RankEncoder {
     /// Prepares the gene columns of a matrix. Genes should not repeat: a repeated gene would give a
     /// cell the same token twice (gf-corpus sums such columns).
     pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
-        let tokens: Vec<Option<TokenId>> =
-            genes.into_iter().map(|gene| self.token(gene)).collect();
+        let tokens: Vec<Option<TokenId>> = genes.into_iter().map(|gene| self.token(gene)).collect();
         let median = |token: &Option<TokenId>| token.map_or(1.0, |t| self.medians[t.index()]);
         let medians: Vec<f64> = tokens.iter().map(median).collect();
         let reciprocals = medians.iter().map(|median| 1.0 / median).collect();
@@ -233,9 +232,11 @@ impl RankEncoder {
         arithmetic: Arithmetic,
     ) -> Vec<f64> {
         let cp10k = arithmetic.cp10k(cell.total);
-        let counted = cell.genes.iter().zip(cell.counts).filter_map(|(&gene, &count)| {
-            Some((columns.token(gene)?, cp10k(count)))
-        });
+        let counted = cell
+            .genes
+            .iter()
+            .zip(cell.counts)
+            .filter_map(|(&gene, &count)| Some((columns.token(gene)?, cp10k(count))));
         let values: HashMap<TokenId, f64> = counted.collect();
         let value = |token| values.get(token).copied().unwrap_or(0.0);
         encoding.tokens.tokens().iter().map(value).collect()

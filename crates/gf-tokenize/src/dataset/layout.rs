@@ -63,7 +63,8 @@ impl Layout {
     }
 
     fn nested(field: FieldRef<'_>, depth: usize) -> Result<Self, LayoutError> {
-        let depth = depth.checked_sub(1).ok_or(LayoutError::Unsupported("of a deeply nested type"))?;
+        let depth =
+            depth.checked_sub(1).ok_or(LayoutError::Unsupported("of a deeply nested type"))?;
         let values = Self::undictionaried(field, depth)?;
         let Some(encoding) = field.dictionary()? else {
             return Ok(values);
@@ -101,7 +102,8 @@ impl Layout {
             TypeRef::Struct(_) => Self::parent("struct", 1, field, depth)?,
             TypeRef::FixedSizeList(list) => {
                 let length = usize::try_from(list.list_size()?);
-                let length = length.map_err(|_| LayoutError::Unsupported("of lists of a negative length"))?;
+                let length = length
+                    .map_err(|_| LayoutError::Unsupported("of lists of a negative length"))?;
                 Self::FixedList { length, item: Self::item(field, depth)? }
             }
             TypeRef::Map(_) => Self::parent("map", 2, field, depth)?,
@@ -214,6 +216,8 @@ fn int_width(int: IntRef<'_>) -> Result<IntWidth, LayoutError> {
         bits @ (8 | 16 | 32 | 64) => {
             Ok(IntWidth { bytes: bits as usize / 8, signed: int.is_signed()? })
         }
-        _ => Err(LayoutError::Unsupported("of integers of a width other than 8, 16, 32 or 64 bits")),
+        _ => {
+            Err(LayoutError::Unsupported("of integers of a width other than 8, 16, 32 or 64 bits"))
+        }
     }
 }
