@@ -169,5 +169,16 @@ def catalogue():
     (out / "least.tsv").write_text("path\na.h5ad\n")
 
 
-for make in [h5ad, loom, tenx_h5, delimited, mex, pickles, texts, catalogue]:
+def zarr():
+    """The folders that the tests read, each as one file."""
+    out = folder("zarr")
+    fixtures = Path(__file__).parent.parent / "crates/gf-corpus/tests/fixtures/zarr"
+    for store in sorted(fixtures.glob("*.zarr")):
+        files = sorted(path for path in store.rglob("*") if path.is_file())
+        named = [(str(path.relative_to(store)).encode(), path.read_bytes()) for path in files]
+        parts = [b"\n--\n" + name + b"\n" + content for name, content in named]
+        (out / store.stem).write_bytes(b"".join(parts))
+
+
+for make in [h5ad, loom, tenx_h5, delimited, mex, pickles, texts, catalogue, zarr]:
     make()

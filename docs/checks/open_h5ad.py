@@ -59,6 +59,14 @@ if len(sys.argv) > 2:
     print(f"sums of {cells.n_obs} cells over these genes: {cells_differ} differ; all counts {ours.sum()}")
     totals = pandas.Series(sums(source, 1), source.obs_names)[cells.obs_names]
     print(f"n_counts: {(totals.to_numpy() != cells.obs['n_counts']).sum()} differ from the source's totals")
+    shared = [name for name in cells.obs if name in source.obs and name not in ("n_counts", "n_genes")]
+    for name in shared:
+        ours, theirs = cells.obs[name], source.obs[name].loc[cells.obs_names]
+        missing = ours.isna() & theirs.isna()
+        differ = (~missing & ~(ours.astype(object) == theirs.astype(object)).fillna(False)).sum()
+        assert differ == 0, f"obs {name}: {differ} of {cells.n_obs} values differ"
+        assert ours.isna().equals(theirs.isna()), name
+    print(f"obs: {len(shared)} columns hold the source's values")
 
 scanpy.pp.normalize_total(cells, target_sum=1e4)
 scanpy.pp.log1p(cells)

@@ -37,7 +37,7 @@ def collapse(counts, ids, is_loom):
     mapped = [mapping.get(name.upper()) for name in ids]
     listed = {name for name in ids if name in mapping}
     kept = [at for at, gene in enumerate(mapped) if gene is not None]
-    if len(listed) == len({mapping[name] for name in listed}):
+    if len(listed) == len({gene for gene in mapped if gene is not None}):
         return counts[:, kept], [mapped[at] for at in kept]
     columns = {}
     for at in kept:

@@ -85,14 +85,22 @@ enum Owner {
 /// # Ok::<(), gf_corpus::Error>(())
 /// ```
 pub struct Annotation {
+    text: &'static str,
     genes: Vec<Gene>,
+    /// Genes of the ids that they had before.
+    retired: HashMap<GeneId, u32>,
+    /// Only files that do not go by Ensembl ids need them.
+    names: OnceLock<AllNames>,
+}
+
+/// The names of all kinds.
+#[derive(Default)]
+struct AllNames {
     current: Names,
     previous: Names,
     aliases: Names,
     hgnc: Names,
     ncbi: Names,
-    /// Genes of the ids that they had before.
-    retired: HashMap<GeneId, u32>,
 }
 
 impl Annotation {
@@ -151,24 +159,26 @@ impl Annotation {
     pub fn resolve(&self, name: &str) -> Resolution {
         if let Some((prefix, number)) = name.split_once(':') {
             if prefix.eq_ignore_ascii_case("HGNC") {
-                return self.lookup(&self.hgnc, number, Route::Hgnc);
+                return self.lookup(&self.names().hgnc, number, Route::Hgnc);
             }
             if NCBI_PREFIXES.iter().any(|known| prefix.eq_ignore_ascii_case(known)) {
                 return self.ncbi(number);
             }
         }
-        let kinds = [
-            (&self.current, Route::Symbol),
-            (&self.previous, Route::Previous),
-            (&self.aliases, Route::Alias),
-        ];
+        let AllNames { current, previous, aliases, .. } = self.names();
+        let kinds =
+            [(current, Route::Symbol), (previous, Route::Previous), (aliases, Route::Alias)];
         let mut found = kinds.into_iter().map(|(names, route)| self.lookup(names, name, route));
         found.find(|found| *found != Resolution::Unknown).unwrap_or(Resolution::Unknown)
     }
 
     /// The gene of an NCBI gene id, the bare number.
     pub(crate) fn ncbi(&self, number: &str) -> Resolution {
-        self.lookup(&self.ncbi, number, Route::Ncbi)
+        self.lookup(&self.names().ncbi, number, Route::Ncbi)
+    }
+
+    fn names(&self) -> &AllNames {
+        self.names.get_or_init(|| AllNames::of(self.text))
     }
 
     fn lookup(&self, names: &Names, name: &str, route: Route) -> Resolution {
@@ -194,15 +204,8 @@ impl Annotation {
         if lines.next() != Some(HEADER) {
             return Err(Error::Annotation { line: 1, reason: format!("expected {HEADER:?}") });
         }
-        let mut table = Self {
-            genes: Vec::new(),
-            current: HashMap::new(),
-            previous: HashMap::new(),
-            aliases: HashMap::new(),
-            hgnc: HashMap::new(),
-            ncbi: HashMap::new(),
-            retired: HashMap::new(),
-        };
+        let mut table =
+            Self { text, genes: Vec::new(), retired: HashMap::new(), names: OnceLock::new() };
         for (line_idx, line) in lines.enumerate() {
             table.add(line).map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
         }
@@ -210,29 +213,14 @@ impl Annotation {
     }
 
     fn add(&mut self, line: &'static str) -> Result<(), String> {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let [id, symbol, biotype, previous, aliases, ncbi, hgnc, retired] = cells[..] else {
-            return Err(format!("found {} columns, expected {N_COLUMNS}", cells.len()));
-        };
+        let [id, symbol, biotype, .., retired] = cells(line).ok_or_else(|| {
+            format!("found {} columns, expected {N_COLUMNS}", line.split('\t').count())
+        })?;
         let id: GeneId = id.parse().map_err(|e: Error| e.to_string())?;
         if self.genes.last().is_some_and(|last| last.id >= id) {
             return Err(format!("{id} is out of order"));
         }
         let gene = u32::try_from(self.genes.len()).map_err(|e| e.to_string())?;
-        let approved = !hgnc.is_empty();
-        claim(&mut self.current, symbol, gene, approved);
-        for name in previous.split('|') {
-            claim(&mut self.previous, name, gene, approved);
-        }
-        for name in aliases.split('|') {
-            claim(&mut self.aliases, name, gene, approved);
-        }
-        for number in ncbi.split('|') {
-            claim(&mut self.ncbi, number, gene, approved);
-        }
-        for number in hgnc.split('|') {
-            claim(&mut self.hgnc, number, gene, approved);
-        }
         for old in retired.split('|').filter(|old| !old.is_empty()) {
             let old: GeneId = old.parse().map_err(|e: Error| e.to_string())?;
             if self.retired.insert(old, gene).is_some() {
@@ -243,6 +231,39 @@ impl Annotation {
         self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
         Ok(())
     }
+}
+
+impl AllNames {
+    /// Those of a table whose lines have been checked.
+    fn of(text: &'static str) -> Self {
+        let mut names = Self::default();
+        for (gene, line) in (0..).zip(text.lines().skip(1)) {
+            let Some([_, symbol, _, previous, aliases, ncbi, hgnc, _]) = cells(line) else {
+                continue;
+            };
+            let approved = !hgnc.is_empty();
+            for (kind, words) in [
+                (&mut names.current, symbol),
+                (&mut names.previous, previous),
+                (&mut names.aliases, aliases),
+                (&mut names.ncbi, ncbi),
+                (&mut names.hgnc, hgnc),
+            ] {
+                words.split('|').for_each(|word| claim(kind, word, gene, approved));
+            }
+        }
+        names
+    }
+}
+
+/// The cells of a line, if there are as many as the table has columns.
+fn cells(line: &str) -> Option<[&str; N_COLUMNS]> {
+    let mut cells = line.split('\t');
+    let mut found = [""; N_COLUMNS];
+    for place in &mut found {
+        *place = cells.next()?;
+    }
+    cells.next().is_none().then_some(found)
 }
 
 /// Enters a gene's claim on a name; an approved claim beats those that are not.

@@ -12,6 +12,7 @@ use crate::{
     ledger::FileLedger,
     metadata::{MetadataColumn, MetadataField},
     shard::StudyBlock,
+    source::CountSource,
     stamp::key,
     study::Study,
     study_cells::{StudyCells, open},
@@ -117,6 +118,8 @@ pub struct FileCells {
     n_cells: u64,
     n_read: u64,
     fingerprint: String,
+    /// The first file, until it is read.
+    first: Option<Box<dyn CountSource>>,
     /// The study that is being read, and its genes.
     open: Option<(StudyCells, Arc<[Gene]>)>,
     ledgers: Vec<FileLedger>,
@@ -133,15 +136,18 @@ impl FileCells {
             return Err(Error::NoInput);
         }
         let (mut columns, mut n_cells, mut keys) = (Vec::<MetadataField>::new(), 0, String::new());
+        let mut first = None;
         for study in &studies {
             let source = open(study, &options)?;
             n_cells += source.n_cells() as u64;
             unite(&mut columns, source.columns());
             keys += &key(study, &options)?;
+            first.get_or_insert(source);
         }
         let fingerprint = format!("{:032x}", xxh3_128(keys.as_bytes()));
         let ledgers = Vec::new();
-        Ok(Self { studies, options, columns, n_cells, n_read: 0, fingerprint, open: None, ledgers })
+        let (n_read, open) = (0, None);
+        Ok(Self { studies, options, columns, n_cells, n_read, fingerprint, first, open, ledgers })
     }
 
     /// What became of the rows and cells of each file that was read to its end.
@@ -217,7 +223,11 @@ impl Cells for FileCells {
                 Some(open) => open,
                 None => {
                     let Some(study) = self.studies.get(self.ledgers.len()) else { return Ok(None) };
-                    let cells = StudyCells::open(study, &self.options)?;
+                    let source = match self.first.take() {
+                        Some(source) => source,
+                        None => open(study, &self.options)?,
+                    };
+                    let cells = StudyCells::of(source, study, &self.options, false)?;
                     let genes = cells.genes().into();
                     (cells, genes)
                 }

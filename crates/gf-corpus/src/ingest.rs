@@ -130,7 +130,7 @@ fn read_study(
     options: &IngestOptions,
     progress: &mut StudyProgress,
 ) -> Result<String> {
-    let mut cells = StudyCells::open(study, options)?;
+    let mut cells = StudyCells::open(study, options, true)?;
     let mut writer = store.create_study(cells.genes(), cells.columns())?;
     while let Some((block, profiles)) = cells.next_block()? {
         writer.write(&block, &profiles)?;

@@ -58,9 +58,24 @@ pub(crate) struct StudyCells {
 }
 
 impl StudyCells {
-    pub(crate) fn open(study: &Study, options: &IngestOptions) -> Result<Self> {
-        let source = open(study, options)?;
-        let (plan, book) = plan(study, source.as_ref(), options)?;
+    /// `wants_profiles`: whether [`next_block`](Self::next_block) gives them, or none.
+    pub(crate) fn open(
+        study: &Study,
+        options: &IngestOptions,
+        wants_profiles: bool,
+    ) -> Result<Self> {
+        Self::of(open(study, options)?, study, options, wants_profiles)
+    }
+
+    /// Of a study's file that is open already.
+    pub(crate) fn of(
+        source: Box<dyn CountSource>,
+        study: &Study,
+        options: &IngestOptions,
+        wants_profiles: bool,
+    ) -> Result<Self> {
+        let (mut plan, book) = plan(study, source.as_ref(), options)?;
+        plan.profiler = wants_profiles.then(|| Profiler::new(&plan.genes));
         let (columns, storage) = (source.columns().to_vec(), source.storage());
         let progress = Progress { done: 0, total: source.n_cells() as u64 };
         let (sender, messages) = sync_channel(QUEUE);
@@ -132,7 +147,7 @@ struct Plan {
     places: Vec<u32>,
     genes: Vec<Gene>,
     filter: CellFilter,
-    profiler: Profiler,
+    profiler: Option<Profiler>,
     threshold: Option<u64>,
 }
 
@@ -161,7 +176,7 @@ fn plan(
     book.droplet_threshold = threshold(study, options)?.map(|threshold| threshold.min_counts);
     let plan = Plan {
         filter: CellFilter::new(&genes, &options.qc)?,
-        profiler: Profiler::new(&genes),
+        profiler: None,
         threshold: book.droplet_threshold,
         fates,
         places,
@@ -252,7 +267,7 @@ fn read_all(mut source: Box<dyn CountSource>, sender: &SyncSender<Result<Message
 /// A cell over the genes of its study.
 struct Mapped {
     row: CountMatrix,
-    profile: Profile,
+    profile: Option<Profile>,
     total: u64,
     ambiguous: u64,
     unknown: u64,
@@ -283,7 +298,7 @@ fn process(
         book.counts_kept += mapped_counts;
         totals.push(cell.total);
         counts.append(&cell.row);
-        profiles.push(cell.profile);
+        profiles.extend(cell.profile);
     }
     let kept: Vec<bool> = mapped.iter().map(|cell| cell.verdict == Verdict::Kept).collect();
     let ids = block.cell_ids.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id);
@@ -310,15 +325,18 @@ fn map_cell(id: &str, (rows, counts): (&[u32], &[u32]), plan: &Plan) -> Result<M
         true => Verdict::EmptyDroplet,
         false => plan.filter.judge(total, row.row(0)),
     };
-    let profile = plan.profiler.profile(id, row.row(0));
+    let profile = plan.profiler.as_ref().map(|profiler| profiler.profile(id, row.row(0)));
     Ok(Mapped { row, profile, total, ambiguous, unknown, verdict })
 }
 
 fn tally_routes(block: &SourceBlock, plan: &Plan, book: &mut FileLedger) {
-    let entries = block.counts.indices().iter().zip(block.counts.values());
-    for (&row, &count) in entries {
-        if let Fate::Gene(_, route) = plan.fates[row as usize] {
-            book.routes.entry(route).or_default().counts += u64::from(count);
+    let mut by_row = vec![0; plan.fates.len()];
+    for (&row, &count) in block.counts.indices().iter().zip(block.counts.values()) {
+        by_row[row as usize] += u64::from(count);
+    }
+    for (fate, counts) in plan.fates.iter().zip(by_row) {
+        if let Fate::Gene(_, route) = fate {
+            book.routes.entry(*route).or_default().counts += counts;
         }
     }
 }

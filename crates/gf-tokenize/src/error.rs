@@ -467,6 +467,15 @@ pub enum ArrowFault {
         what: &'static str,
     },
 
+    /// A column of a type that cannot be stepped over.
+    #[error("column {column:?} is {what}, which is not supported")]
+    UnsupportedColumn {
+        /// The column.
+        column: String,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// No column of the name.
     #[error("no column {column:?}; the file has {available:?}")]
     NoColumn {

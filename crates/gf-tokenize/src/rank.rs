@@ -96,15 +96,28 @@ impl Arithmetic {
     }
 }
 
-/// What each gene column of a count matrix is worth to an encoder.
+/// What each gene column of a count matrix is worth to an encoder: its token and its median. Kept
+/// apart, so that what a cell looks up stays in the cache.
 #[derive(Clone, Debug)]
-pub struct GeneColumns(Vec<Option<RankedGene>>);
+pub struct GeneColumns {
+    tokens: Vec<Option<TokenId>>,
+    medians: Vec<f64>,
+    reciprocals: Vec<f64>,
+}
 
-#[derive(Clone, Copy, Debug)]
-struct RankedGene {
+impl GeneColumns {
+    fn token(&self, gene: u32) -> Option<TokenId> {
+        self.tokens.get(gene as usize).copied().flatten()
+    }
+}
+
+/// A gene of a cell: its value, its place among the cell's genes, its token. Values are positive, so
+/// that their bits are in the order of the values, and inverted bits in falling order.
+#[derive(Clone, Copy)]
+struct Ranked {
+    inverted: u64,
+    place: u32,
     token: TokenId,
-    median: f64,
-    reciprocal_median: f64,
 }
 
 /// The counts of one cell: one row of a sparse matrix.
@@ -132,6 +145,15 @@ impl RankEncoder {
     pub const MAX_LEN_V2: usize = 4096;
     /// Longest V1 sequence.
     pub const MAX_LEN_V1: usize = 2048;
+
+    /// Longest sequence of the published models with a vocabulary like this one: without `<cls>` it is
+    /// V1's.
+    pub fn longest(vocabulary: &Vocabulary) -> usize {
+        match vocabulary.special().cls {
+            Some(_) => Self::MAX_LEN_V2,
+            None => Self::MAX_LEN_V1,
+        }
+    }
 
     /// An encoder with the medians of a corpus.
     ///
@@ -167,12 +189,11 @@ impl RankEncoder {
     /// Prepares the gene columns of a matrix. Genes should not repeat: a repeated gene would give a
     /// cell the same token twice (gf-corpus sums such columns).
     pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
-        let ranked = |gene| {
-            let token = self.token(gene)?;
-            let median = self.medians[token.index()];
-            Some(RankedGene { token, median, reciprocal_median: 1.0 / median })
-        };
-        GeneColumns(genes.into_iter().map(ranked).collect())
+        let tokens: Vec<Option<TokenId>> = genes.into_iter().map(|gene| self.token(gene)).collect();
+        let median = |token: &Option<TokenId>| token.map_or(1.0, |t| self.medians[t.index()]);
+        let medians: Vec<f64> = tokens.iter().map(median).collect();
+        let reciprocals = medians.iter().map(|median| 1.0 / median).collect();
+        GeneColumns { tokens, medians, reciprocals }
     }
 
     /// Encodes one cell; nothing if it has no gene of the vocabulary. Explicit zeros, and columns
@@ -188,14 +209,14 @@ impl RankEncoder {
         cell: CellCounts<'_>,
         arithmetic: Arithmetic,
     ) -> Option<Encoding> {
-        let mut ranked = detected_values(columns, cell, arithmetic);
+        let mut ranked = detected_genes(columns, cell, arithmetic);
         if ranked.is_empty() {
             return None;
         }
-        ranked.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        ranked.sort_unstable_by_key(|gene| (gene.inverted, gene.place));
         let special = self.vocabulary.special();
         let room = self.max_len - special.n_framing();
-        let genes = ranked.iter().take(room).map(|&(_, token)| token);
+        let genes = ranked.iter().take(room).map(|gene| gene.token);
         let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
         Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
     }
@@ -211,10 +232,11 @@ impl RankEncoder {
         arithmetic: Arithmetic,
     ) -> Vec<f64> {
         let cp10k = arithmetic.cp10k(cell.total);
-        let counted = cell.genes.iter().zip(cell.counts).filter_map(|(&gene, &count)| {
-            let token = columns.0.get(gene as usize).copied()??.token;
-            Some((token, cp10k(count)))
-        });
+        let counted = cell
+            .genes
+            .iter()
+            .zip(cell.counts)
+            .filter_map(|(&gene, &count)| Some((columns.token(gene)?, cp10k(count))));
         let values: HashMap<TokenId, f64> = counted.collect();
         let value = |token| values.get(token).copied().unwrap_or(0.0);
         encoding.tokens.tokens().iter().map(value).collect()
@@ -250,24 +272,22 @@ impl RankEncoder {
 }
 
 /// The detected genes of a cell with their values, in the order of the columns.
-fn detected_values(
+fn detected_genes(
     columns: &GeneColumns,
     cell: CellCounts<'_>,
     arithmetic: Arithmetic,
-) -> Vec<(f64, TokenId)> {
+) -> Vec<Ranked> {
     let cp10k = arithmetic.cp10k(cell.total);
-    let counted = cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0);
-    counted
-        .filter_map(|(&gene, &count)| {
-            let RankedGene { token, median, reciprocal_median } =
-                columns.0.get(gene as usize).copied()??;
-            let value = match arithmetic.divides {
-                true => cp10k(count) / median,
-                false => cp10k(count) * reciprocal_median,
-            };
-            Some((value, token))
-        })
-        .collect()
+    let mut ranked = Vec::with_capacity(cell.genes.len());
+    for (&gene, &count) in cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0) {
+        let Some(token) = columns.token(gene) else { continue };
+        let value = match arithmetic.divides {
+            true => cp10k(count) / columns.medians[gene as usize],
+            false => cp10k(count) * columns.reciprocals[gene as usize],
+        };
+        ranked.push(Ranked { inverted: !value.to_bits(), place: ranked.len() as u32, token });
+    }
+    ranked
 }
 
 /// Medians by token, 0 where there is none. A gene's own id comes before its id of today.

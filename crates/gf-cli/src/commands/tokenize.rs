@@ -36,9 +36,10 @@ pub struct TokenizeArgs {
     /// <cls>, <eos>.
     #[arg(long, value_name = "FILE")]
     vocab: Option<PathBuf>,
-    /// Longest cell in tokens, <cls> and <eos> included.
-    #[arg(long, default_value_t = RankEncoder::MAX_LEN_V2, value_name = "N")]
-    max_len: usize,
+    /// Longest cell in tokens, <cls> and <eos> included [default: 4096, or 2048 of a vocabulary
+    /// without <cls>].
+    #[arg(long, value_name = "N")]
+    max_len: Option<usize>,
     /// Columns of the cells' metadata to carry along.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     keep_columns: Vec<String>,
@@ -157,7 +158,8 @@ pub fn run(args: &TokenizeArgs, shell: &Shell) -> Result<(), Failure> {
             return Err(Failure::Usage("files need --vocab".to_owned()));
         }
     };
-    let encoder = RankEncoder::new(vocabulary, &medians, args.max_len)?;
+    let max_len = args.max_len.unwrap_or_else(|| RankEncoder::longest(&vocabulary));
+    let encoder = RankEncoder::new(vocabulary, &medians, max_len)?;
     match input {
         Input::Corpus(corpus) => {
             let selection = match args.only_normal {

@@ -80,3 +80,37 @@ fn a_model_of_another_vocabulary_is_refused() {
     let line = "embed --model pretrain/model --data cells.dataset -o e.csv";
     t(folder, line, 1, &["cells.dataset: found a vocabulary of", "tokens, hash"]);
 }
+
+/// A model whose tokens were ranked by other medians is refused, and both hashes are named.
+#[test]
+fn a_model_of_other_medians_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    tokenized(folder);
+    fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 1\n")).unwrap();
+    t(folder, "pretrain --config c.toml --data cells.dataset -o pretrain --quiet", 0, &[]);
+    // The medians of twice the counts, over the same vocabulary.
+    let medians = fs::read_to_string(folder.join("medians.tsv")).unwrap();
+    let double = |line: &str| match line.rsplit_once('\t') {
+        Some((gene, median)) => match median.parse::<f64>() {
+            Ok(median) => format!("{gene}\t{}\n", 2.0 * median),
+            Err(_) => format!("{line}\n"),
+        },
+        None => format!("{line}\n"),
+    };
+    fs::write(folder.join("others.tsv"), medians.lines().map(double).collect::<String>()).unwrap();
+    t(folder, "tokenize corpus --medians others.tsv --max-len 64 -o others.dataset", 0, &[]);
+    let hash = |file: &str, key: &str| -> String {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        value[key].as_str().unwrap().to_owned()
+    };
+    let expected = hash("pretrain/model/tokens.json", "medians");
+    let found = hash("others.dataset/geneformer.json", "medians_hash");
+    assert_eq!(expected, hash("cells.dataset/geneformer.json", "medians_hash"));
+    assert_ne!(expected, found);
+    for command in ["embed --data others.dataset -o e.csv", "perturb --data others.dataset -o p"] {
+        let line = format!("{command} --model pretrain/model");
+        t(folder, &line, 1, &["others.dataset", "medians", &found, &expected]);
+    }
+}

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::error::Result;
 
+/// Bytes of the file for each node in the official dictionaries, at least.
+const BYTES_A_NODE: usize = 16;
+
 /// Place of a node in the machine's list.
 pub(super) type Id = u32;
 
@@ -43,12 +46,13 @@ pub(super) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
+        let likely = bytes.len() / BYTES_A_NODE;
         Self {
             reader: Reader::new(path, bytes),
-            nodes: Vec::new(),
+            nodes: Vec::with_capacity(likely),
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: HashMap::new(),
+            memo: HashMap::with_capacity(likely),
             copied: 0,
         }
     }

@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
@@ -13,6 +14,7 @@ use gf_corpus::{
     Corpus, Error, Found, IngestOptions, Ledger, MetadataColumn, Progress, QcOptions,
     SourceOptions, Study, ingest,
 };
+use rand_chacha::{ChaCha8Rng, rand_core::Rng};
 use rust_hdf5::{H5File, H5Type};
 use tempfile::TempDir;
 
@@ -278,4 +280,27 @@ pub const PADDING: usize = 4 << 20;
 pub fn pad(file: &H5File) {
     let dataset = file.new_dataset::<u8>().shape([PADDING]).create("padding").unwrap();
     dataset.write_raw(&vec![0u8; PADDING]).unwrap();
+}
+
+/// For how long each file is damaged again and again; `GF_DAMAGE_SECONDS` says another time.
+pub fn budget() -> Duration {
+    const USUAL: u64 = 2;
+    let seconds = std::env::var("GF_DAMAGE_SECONDS").map(|text| text.parse().unwrap());
+    Duration::from_secs(seconds.unwrap_or(USUAL))
+}
+
+/// Flips a bit, sets eight bytes to a hostile number, or cuts the file.
+pub fn bend(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    const NUMBERS: [u64; 6] = [0, 1, 1 << 31, 1 << 60, u64::MAX, u64::MAX - 7];
+    let n = bytes.len();
+    let at = rng.next_u64() as usize % n;
+    match rng.next_u32() % 8 {
+        0..=4 => bytes[at] ^= 1 << (rng.next_u32() % 8),
+        5 | 6 => {
+            let number = NUMBERS[rng.next_u32() as usize % NUMBERS.len()].to_le_bytes();
+            let end = n.min(at + 8);
+            bytes[at..end].copy_from_slice(&number[..end - at]);
+        }
+        _ => bytes.truncate(n.max(2) - 1 - rng.next_u64() as usize % (n / 2).max(1)),
+    }
 }

@@ -22,10 +22,8 @@ use zarrs::{
     filesystem::FilesystemStore,
 };
 
-use crate::support::every_cell;
+use crate::support::{bend, budget, every_cell};
 
-/// For how long folders are damaged again and again.
-const BUDGET: Duration = Duration::from_secs(2);
 /// Longest that one small folder may take, by far.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The folders that hold the cells of `cells.h5ad`.
@@ -310,25 +308,38 @@ fn damaged_at_random() {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let (mut n, mut refused) = (0, 0);
     let start = Instant::now();
-    while start.elapsed() < BUDGET {
+    while start.elapsed() < budget() {
         let (_folder, path) = copy(&format!("{}.zarr", FOLDERS[n % FOLDERS.len()]));
         let mut files = Vec::new();
         list(&path, &mut files);
-        let file = &files[rng.next_u32() as usize % files.len()];
-        let mut bytes = fs::read(file).unwrap();
-        let at = rng.next_u32() as usize % bytes.len().max(1);
-        match rng.next_u32() % 3 {
-            0 => bytes.truncate(at),
-            _ => bytes[at] ^= 1 << (rng.next_u32() % 8),
+        for _ in 0..1 + rng.next_u32() % 3 {
+            let file = &files[rng.next_u32() as usize % files.len()];
+            let mut bytes = fs::read(file).unwrap();
+            match rng.next_u32() % 2 {
+                0 => bend_number(&mut bytes, &mut rng),
+                _ if !bytes.is_empty() => bend(&mut bytes, &mut rng),
+                _ => {}
+            }
+            fs::write(file, &bytes).unwrap();
         }
-        fs::write(file, &bytes).unwrap();
         let began = Instant::now();
         refused += usize::from(read(&path, 8).is_err());
-        assert!(began.elapsed() < PATIENCE, "{}: {:?}", file.display(), began.elapsed());
+        assert!(began.elapsed() < PATIENCE, "round {n}: {:?}", began.elapsed());
         n += 1;
     }
     eprintln!("{n} damaged, {refused} refused");
     assert!(refused > 0 && refused < n, "{refused} of {n} refused");
+}
+
+/// Sets a number in a text to a hostile one: a shape, the length of a chunk, a level.
+fn bend_number(text: &mut Vec<u8>, rng: &mut ChaCha8Rng) {
+    const NUMBERS: [&str; 8] =
+        ["0", "-1", "7", "4294967296", "1152921504606846976", "18446744073709551615", "1e308", ""];
+    let digits: Vec<usize> = (0..text.len()).filter(|&at| text[at].is_ascii_digit()).collect();
+    let Some(&start) = digits.get(rng.next_u32() as usize % digits.len().max(1)) else { return };
+    let n = text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let number = NUMBERS[rng.next_u32() as usize % NUMBERS.len()];
+    text.splice(start..start + n, number.bytes());
 }
 
 fn list(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -8,6 +8,9 @@ use gf_corpus::MetadataKind;
 /// Types nested deeper than any data set's: a corrupt header is not followed further.
 const MAX_DEPTH: usize = 16;
 
+/// Views and run-end encodings: how many buffers such a column has cannot be told.
+const NEWER_TYPE: &str = "of a type that is newer than Arrow 12, such as a view";
+
 /// The physical layout of a column. Types that are not read are only counted, so that they can
 /// be stepped over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +49,10 @@ pub(super) enum LayoutError {
 
 impl From<planus::Error> for LayoutError {
     fn from(error: planus::Error) -> Self {
-        Self::Header(error)
+        match error.error_kind {
+            planus::errors::ErrorKind::UnknownUnionTag { .. } => Self::Unsupported(NEWER_TYPE),
+            _ => Self::Header(error),
+        }
     }
 }
 
@@ -57,7 +63,8 @@ impl Layout {
     }
 
     fn nested(field: FieldRef<'_>, depth: usize) -> Result<Self, LayoutError> {
-        let depth = depth.checked_sub(1).ok_or(LayoutError::Unsupported("a deeply nested type"))?;
+        let depth =
+            depth.checked_sub(1).ok_or(LayoutError::Unsupported("of a deeply nested type"))?;
         let values = Self::undictionaried(field, depth)?;
         let Some(encoding) = field.dictionary()? else {
             return Ok(values);
@@ -70,7 +77,7 @@ impl Layout {
     }
 
     fn undictionaried(field: FieldRef<'_>, depth: usize) -> Result<Self, LayoutError> {
-        let kind = field.type_()?.ok_or(LayoutError::Unsupported("a column without a type"))?;
+        let kind = field.type_()?.ok_or(LayoutError::Unsupported("without a type"))?;
         Ok(match kind {
             TypeRef::Null(_) => Self::Null,
             TypeRef::Bool(_) => Self::Bool,
@@ -95,11 +102,12 @@ impl Layout {
             TypeRef::Struct(_) => Self::parent("struct", 1, field, depth)?,
             TypeRef::FixedSizeList(list) => {
                 let length = usize::try_from(list.list_size()?);
-                let length = length.map_err(|_| LayoutError::Unsupported("a negative length"))?;
+                let length = length
+                    .map_err(|_| LayoutError::Unsupported("of lists of a negative length"))?;
                 Self::FixedList { length, item: Self::item(field, depth)? }
             }
             TypeRef::Map(_) => Self::parent("map", 2, field, depth)?,
-            TypeRef::Union(_) => return Err(LayoutError::Unsupported("a union column")),
+            TypeRef::Union(_) => return Err(LayoutError::Unsupported("a union")),
         })
     }
 
@@ -113,7 +121,7 @@ impl Layout {
 
     fn item(field: FieldRef<'_>, depth: usize) -> Result<Box<Self>, LayoutError> {
         let item = children(field, depth)?.pop().map(Box::new);
-        item.ok_or(LayoutError::Unsupported("a list without a type of its items"))
+        item.ok_or(LayoutError::Unsupported("of lists without a type of their items"))
     }
 
     fn parent(
@@ -208,6 +216,8 @@ fn int_width(int: IntRef<'_>) -> Result<IntWidth, LayoutError> {
         bits @ (8 | 16 | 32 | 64) => {
             Ok(IntWidth { bytes: bits as usize / 8, signed: int.is_signed()? })
         }
-        _ => Err(LayoutError::Unsupported("an integer of a width other than 8, 16, 32 or 64 bits")),
+        _ => {
+            Err(LayoutError::Unsupported("of integers of a width other than 8, 16, 32 or 64 bits"))
+        }
     }
 }

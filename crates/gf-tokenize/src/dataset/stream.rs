@@ -224,7 +224,9 @@ fn read_schema(schema: SchemaRef<'_>, at: usize) -> Result<Vec<Field>, ArrowFaul
         let name = field.name().map_err(corrupt(at))?.unwrap_or_default().to_owned();
         let layout = Layout::of(field).map_err(|error| match error {
             LayoutError::Header(error) => corrupt(at)(error),
-            LayoutError::Unsupported(what) => ArrowFault::Unsupported { at, what },
+            LayoutError::Unsupported(what) => {
+                ArrowFault::UnsupportedColumn { column: name.clone(), what }
+            }
         })?;
         let next = skip + layout.size();
         fields.push(Field { name, layout, idx, skip });

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use arrow2::{
     array::{
         Array, DictionaryArray, FixedSizeListArray, ListArray, PrimitiveArray, UInt64Array,
-        Utf8Array,
+        UnionArray, Utf8Array,
     },
     chunk::Chunk,
     datatypes::{DataType, Field, Schema},
@@ -146,4 +146,39 @@ fn whole_numbers_without_sign() {
         matches!(refused, Error::Arrow { fault: ArrowFault::WideInteger { row: 0, .. }, .. }),
         "{refused}"
     );
+}
+
+/// Columns whose parts cannot be counted make all behind them unreadable: such a file is refused
+/// when it is opened, by its name, its column and what the column is.
+#[track_caller]
+fn check_unsupported(folder: &Path, column: &str, kind: &str) {
+    let error = Dataset::open(folder).unwrap_err().to_string();
+    for part in [SHARD, column, kind, "not supported"] {
+        assert!(error.contains(part), "{error} lacks {part}");
+    }
+}
+
+#[test]
+fn a_union_column() {
+    let scratch = tempfile::tempdir().unwrap();
+    let field = Field::new("number", DataType::Int32, true);
+    let kind = DataType::Union(vec![field], None, arrow2::datatypes::UnionMode::Sparse);
+    let numbers = PrimitiveArray::from_vec(vec![1i32, 2]).boxed();
+    let union = UnionArray::new(kind, vec![0i8, 0].into(), vec![numbers], None).boxed();
+    write(scratch.path(), &[vec![("input_ids", lists([1i32; 6])), ("either", union)]]);
+    check_unsupported(scratch.path(), "either", "a union");
+}
+
+/// Written by pyarrow 26.0.1, see tests/fixtures/views.py.
+#[test]
+fn a_column_of_views() {
+    for kind in ["string", "binary", "list"] {
+        let scratch = tempfile::tempdir().unwrap();
+        let fixtures = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));
+        let shard = fixtures.join(format!("{kind}_view.arrow"));
+        fs::copy(shard, scratch.path().join(SHARD)).unwrap();
+        let state = format!("{{\"_data_files\": [{{\"filename\": \"{SHARD}\"}}]}}");
+        fs::write(scratch.path().join("state.json"), state).unwrap();
+        check_unsupported(scratch.path(), "words", "a type that is newer");
+    }
 }

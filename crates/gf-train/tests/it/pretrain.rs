@@ -137,6 +137,9 @@ fn an_interrupted_run_leaves_a_model_that_loads() {
     assert_eq!(encoder.vocab_size, 34);
     let vocabulary = Vocabulary::read_tsv(&model.join(gf_tokenize::VOCABULARY_FILE)).unwrap();
     assert_eq!(Some(&vocabulary), bench.dataset.vocabulary());
+    let tokens = gf_tokenize::ModelTokens::read(&model).unwrap();
+    assert_eq!(tokens, bench.dataset.manifest().map(gf_tokenize::ModelTokens::of));
+    assert!(tokens.is_some(), "the model does not say by which medians");
     let state = fs::read_to_string(model.join(checkpoint::STATE_FILE)).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
     assert_eq!((&state["step"], &state["epoch"]), (&7.into(), &2.into()));
