@@ -3,15 +3,10 @@
 
 mod labels;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    io::Write,
-    path::Path,
-};
+use std::{fs, io::Write, path::Path};
 
 use atomic_write_file::AtomicWriteFile;
-use burn::tensor::backend::Backend;
+use burn::{module::Module, tensor::backend::Backend};
 use serde_json::Value;
 
 pub use crate::weights::store::WEIGHTS_FILE;
@@ -23,7 +18,7 @@ use crate::{
         gene::GeneHead,
         multi_task::{MultiTaskHead, Pooling},
     },
-    weights::{self, DenseTensor, keymap, store::TensorStore},
+    weights::{self, keymap, store::TensorStore},
 };
 
 /// File name of the configuration.
@@ -202,7 +197,7 @@ pub fn save_masked_lm<B: Backend>(
     config: &EncoderConfig,
     model: &MaskedLm<B>,
 ) -> Result<(), Error> {
-    save(folder, &config.to_json(), &weights::collect(model))
+    save(folder, &config.to_json(), model)
 }
 
 /// Writes a model fine-tuned on cells, as [`save_masked_lm`]; `labels` name its classes.
@@ -218,7 +213,7 @@ pub fn save_cell_classifier<B: Backend>(
 ) -> Result<(), Error> {
     let [_, n_classes] = model.head.classifier.weight.dims();
     let json = labels::write(config, "BertForSequenceClassification", labels, n_classes)?;
-    save(folder, &json, &weights::collect(model))
+    save(folder, &json, model)
 }
 
 /// Writes a model fine-tuned on genes, as [`save_masked_lm`]; `labels` name its classes.
@@ -234,7 +229,7 @@ pub fn save_gene_classifier<B: Backend>(
 ) -> Result<(), Error> {
     let [_, n_classes] = model.head.classifier.weight.dims();
     let json = labels::write(config, "BertForTokenClassification", labels, n_classes)?;
-    save(folder, &json, &weights::collect(model))
+    save(folder, &json, model)
 }
 
 /// Writes a model fine-tuned on several tasks, as [`save_masked_lm`]; the
@@ -248,21 +243,16 @@ pub fn save_multi_task_classifier<B: Backend>(
     config: &EncoderConfig,
     model: &MultiTaskClassifier<B>,
 ) -> Result<(), Error> {
-    save(folder, &config.to_json(), &weights::collect(model))
+    save(folder, &config.to_json(), model)
 }
 
-fn save(
-    folder: &Path,
-    config: &Value,
-    tensors: &BTreeMap<String, DenseTensor>,
-) -> Result<(), Error> {
+fn save<B: Backend, M: Module<B>>(folder: &Path, config: &Value, model: &M) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let path = folder.join(WEIGHTS_FILE);
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(tensors, Some(metadata))
-        .map_err(|source| Error::Safetensors { path: path.clone(), source })?;
-    write_file(&path, &bytes)?;
-    write_file(&folder.join(CONFIG_FILE), format!("{config:#}\n").as_bytes())
+    weights::writer::write(model, &folder.join(WEIGHTS_FILE))?;
+    let path = folder.join(CONFIG_FILE);
+    let mut file = AtomicWriteFile::open(&path).map_err(Error::io(&path))?;
+    file.write_all(format!("{config:#}\n").as_bytes()).map_err(Error::io(&path))?;
+    file.commit().map_err(Error::io(&path))
 }
 
 /// Whatever is not the encoder's: heads, poolers and buffers.
@@ -280,10 +270,4 @@ fn check_depth(config: &EncoderConfig, store: &TensorStore) -> Result<(), Error>
     let found = config.num_hidden_layers.to_string();
     let expected = format!("at most the {n_tensors} tensors of {}", store.path().display());
     Err(Error::Config { key: "num_hidden_layers", found, expected })
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let mut file = AtomicWriteFile::open(path).map_err(Error::io(path))?;
-    file.write_all(bytes).map_err(Error::io(path))?;
-    file.commit().map_err(Error::io(path))
 }

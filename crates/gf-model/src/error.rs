@@ -88,7 +88,7 @@ pub enum Error {
         /// Where reading stopped, 0-based.
         position: usize,
         /// What stands there.
-        found: String,
+        found: Box<str>,
         /// What may stand there.
         expected: &'static str,
     },
@@ -98,11 +98,11 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The block.
-        storage: String,
+        storage: Box<str>,
         /// What was found.
-        found: String,
+        found: Box<str>,
         /// What was expected.
-        expected: String,
+        expected: Box<str>,
     },
     /// Tensors of the file do not fit the configuration.
     #[error("{path}: tensors do not fit the configuration: {}", problems.join("; "))]

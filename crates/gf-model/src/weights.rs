@@ -8,18 +8,16 @@ pub(crate) mod keymap;
 mod pickle;
 pub(crate) mod store;
 mod torch;
+pub(crate) mod writer;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::BTreeSet;
 
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, Param},
     tensor::{Tensor, TensorData, backend::Backend},
 };
 use half::{bf16, f16};
-use safetensors::{Dtype, View, tensor::TensorView};
+use safetensors::{Dtype, tensor::TensorView};
 
 use self::{keymap::TensorSpec, store::TensorStore};
 use crate::Error;
@@ -100,60 +98,6 @@ fn to_f32(view: &TensorView<'_>) -> Vec<f32> {
             bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect()
         }
         _ => bytemuck::pod_collect_to_vec(bytes),
-    }
-}
-
-/// The parameters of `module` as named f32 tensors in the file's layout.
-pub(crate) fn collect<B: Backend, M: Module<B>>(module: &M) -> BTreeMap<String, DenseTensor> {
-    let mut collector = Collector { path: ModulePath::default(), tensors: BTreeMap::new() };
-    module.visit(&mut collector);
-    collector.tensors
-}
-
-struct Collector {
-    path: ModulePath,
-    tensors: BTreeMap<String, DenseTensor>,
-}
-
-impl<B: Backend> ModuleVisitor<B> for Collector {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.exit();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<B, D>>) {
-        let tensor = param.val();
-        let tensor = if self.path.is_dense_weight() { tensor.transpose() } else { tensor };
-        let shape = tensor.dims().to_vec();
-        let values = tensor.into_data().iter::<f32>().collect();
-        self.tensors.insert(self.path.file_name(), DenseTensor { shape, values });
-    }
-}
-
-/// An f32 tensor in host memory, row-major.
-pub(crate) struct DenseTensor {
-    shape: Vec<usize>,
-    values: Vec<f32>,
-}
-
-impl View for &DenseTensor {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(bytemuck::cast_slice(&self.values))
-    }
-
-    fn data_len(&self) -> usize {
-        size_of_val(self.values.as_slice())
     }
 }
 

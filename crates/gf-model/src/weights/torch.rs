@@ -65,9 +65,9 @@ fn check_byte_order(found: &[u8], path: &Path) -> Result<(), Error> {
     }
     Err(Error::Storage {
         path: path.to_owned(),
-        storage: "byteorder".to_owned(),
-        found: String::from_utf8_lossy(found).into_owned(),
-        expected: "little".to_owned(),
+        storage: "byteorder".into(),
+        found: String::from_utf8_lossy(found).into(),
+        expected: "little".into(),
     })
 }
 
@@ -81,9 +81,9 @@ fn entry(
     let broken = |source| Error::Archive { path: path.to_owned(), source };
     let refused = |found: String, expected: String| Error::Storage {
         path: path.to_owned(),
-        storage: name.to_owned(),
-        found,
-        expected,
+        storage: name.into(),
+        found: found.into(),
+        expected: expected.into(),
     };
     let file = archive.by_name(name).map_err(broken)?;
     if file.compression() != CompressionMethod::Stored {
@@ -119,9 +119,9 @@ fn legacy_tensors(bytes: &[u8], path: &Path) -> Result<Vec<(String, Stored)>, Er
     for key in keys {
         let refused = |found: String, expected: String| Error::Storage {
             path: path.to_owned(),
-            storage: key.clone(),
-            found,
-            expected,
+            storage: key.as_str().into(),
+            found: found.into(),
+            expected: expected.into(),
         };
         let Some(storage) = storages.get(key.as_str()) else {
             return Err(refused("no tensor in it".to_owned(), "one".to_owned()));

@@ -1,6 +1,6 @@
 //! Folders written, read again, and refused.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{
@@ -44,6 +44,17 @@ fn loading_what_was_saved_and_saving_again_gives_the_same_bytes() {
         let bytes = |folder: &Path| fs::read(folder.join(name)).unwrap();
         assert_eq!(bytes(first.path()), bytes(second.path()), "{name}");
     }
+}
+
+/// The file is written tensor by tensor; safetensors' own writer is its oracle.
+#[test]
+fn the_writer_is_that_of_safetensors() {
+    let folder = tempfile::tempdir().unwrap();
+    saved(folder.path());
+    let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    assert_eq!(safetensors::serialize(file.iter(), Some(metadata)).unwrap(), bytes);
 }
 
 /// Tensor names, shapes and order as transformers 4.46.3 writes V2-104M

@@ -99,7 +99,7 @@ impl<'a> Machine<'a> {
     /// An error at the place that was reached.
     pub fn refuse(&self, found: &str, expected: &'static str) -> Error {
         let (path, position) = (self.path.to_owned(), self.base + self.at);
-        Error::Pickle { path, position, found: found.to_owned(), expected }
+        Error::Pickle { path, position, found: found.into(), expected }
     }
 
     /// Reads up to the end of the pickle and returns its value.
@@ -290,17 +290,15 @@ impl<'a> Machine<'a> {
     /// `('storage', class, key, location, n_elements)`, older files with a view that
     /// is always `None` for a state dict.
     fn storage(&mut self) -> Result<(), Error> {
-        let storage = match self.pop_sequence()? {
-            [
-                _,
-                Value::Global(Global::Storage(dtype)),
-                Value::Text(key),
-                _,
-                Value::Int(n),
-                view @ ..,
-            ] if matches!(view, [] | [Value::None]) => usize::try_from(*n)
-                .ok()
-                .map(|n_elements| Storage { key: key.to_string(), dtype: *dtype, n_elements }),
+        let arguments = match self.pop_sequence()? {
+            [arguments @ .., Value::None] | arguments => arguments,
+        };
+        let storage = match arguments {
+            [_, Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(n)] => {
+                let storage =
+                    |n_elements| Storage { key: key.to_string(), dtype: *dtype, n_elements };
+                usize::try_from(*n).ok().map(storage)
+            }
             _ => None,
         };
         let storage = storage.ok_or_else(|| self.refuse("a persistent id", "a storage"))?;
