@@ -83,13 +83,13 @@ fn arrow_holds_the_same() {
     for (batch, values) in batches.iter().zip(&values) {
         let [ids, vectors, types] = batch.arrays() else { panic!("{batch:?}") };
         let expected = rows(values);
-        let texts = |array: &Box<dyn Array>| -> Vec<Option<String>> {
+        let texts = |array: &dyn Array| -> Vec<Option<String>> {
             let array = array.as_any().downcast_ref::<Utf8Array<i32>>().unwrap();
             array.iter().map(|text| text.map(str::to_owned)).collect()
         };
         let expected_ids: Vec<_> = expected.names[0].iter().cloned().map(Some).collect();
-        assert_eq!(texts(ids), expected_ids);
-        assert_eq!(texts(types), expected.labels[0]);
+        assert_eq!(texts(ids.as_ref()), expected_ids);
+        assert_eq!(texts(types.as_ref()), expected.labels[0]);
         let vectors = vectors.as_any().downcast_ref::<FixedSizeListArray>().unwrap();
         let numbers = vectors.values().as_any().downcast_ref::<PrimitiveArray<f32>>().unwrap();
         assert_eq!(numbers.values().as_slice(), values.as_slice().unwrap());
