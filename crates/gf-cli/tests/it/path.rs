@@ -25,6 +25,13 @@ fn counts_become_ranked_genes_and_a_page() {
     let tokenized =
         json(folder, "tokenize corpus --medians medians.tsv --max-len 64 -o cells.dataset");
     assert_eq!(tokenized["report"]["written"], 559);
+    // Most cells have more than 62 genes; the share of the whole ones is told.
+    let truncated = tokenized["report"]["truncated"].as_u64().unwrap();
+    let whole = format!("{:.2} %", 100.0 * (559 - truncated) as f64 / 559.0);
+    let again = "tokenize corpus --medians medians.tsv --max-len 64 -o cells.dataset";
+    let printed = ok(folder, again);
+    assert!(truncated > 0 && printed.contains("cells written whole"), "{printed}");
+    assert!(printed.contains(&whole), "{printed} lacks {whole}");
 
     fs::write(folder.join("c.toml"), format!("{CONFIG}\nmax_steps = 3\n")).unwrap();
     let trained = json(folder, "pretrain --config c.toml --data cells.dataset -o pretrain");

@@ -294,7 +294,7 @@ fn written_by_another_writer() {
     builder.bytes_to_bytes_codecs(vec![std::sync::Arc::new(ZstdCodec::new(3, true))]);
     let array = builder.build(store, "/obs/depth").unwrap();
     array.store_metadata().unwrap();
-    array.store_array_subset(&[0..30], values.clone()).unwrap();
+    array.store_array_subset(&array.subset_all(), values.clone()).unwrap();
     let mut source = open_source(&path, &SourceOptions::default()).unwrap();
     let place = source.columns().iter().position(|column| column.name == "depth").unwrap();
     let block = source.next_block(30).unwrap().unwrap();
