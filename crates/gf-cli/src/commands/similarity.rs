@@ -14,10 +14,11 @@ use crate::{args::Common, drawing, failure::Failure, outputs::claim_file, render
 /// Arguments of `gf similarity`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
+    gf similarity cells.csv --label cell_type --batch donor --figure cells.svg\n  \
+    gf similarity genes.csv --label gene --within cell_type --batch donor\n\n\
+    The tables are made before with\n  \
     gf embed --model model --data cells.dataset --labels cell_type,donor -o cells.csv\n  \
-    gf similarity cells.csv --label cell_type --batch donor --figure cells.svg\n\n  \
-    gf embed --model model --data cells.dataset --mode gene --gene-style all --labels cell_type,donor -o genes.csv\n  \
-    gf similarity genes.csv --label gene --within cell_type --batch donor")]
+    gf embed --model model --data cells.dataset --labels cell_type,donor --mode gene --gene-style all -o genes.csv")]
 pub struct SimilarityArgs {
     /// Table of `gf embed` (.csv) with columns of labels.
     #[arg(value_name = "CSV")]
