@@ -38,7 +38,7 @@ pub struct SimilarityArgs {
     /// Write every pair with its cosine.
     #[arg(short, long, value_name = "CSV")]
     output: Option<PathBuf>,
-    /// Draw the median, quartiles and range of each class (.svg).
+    /// Draw each class as a box: median, quartiles and whiskers (.svg).
     #[arg(long, value_name = "SVG")]
     figure: Option<PathBuf>,
 }
