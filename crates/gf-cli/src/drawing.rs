@@ -16,7 +16,7 @@ pub const N_COLOURS: usize = GROUP_COLOURS.len();
 const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 560.0;
 /// Width of a letter in a legend, and of its mark and margins.
-const LETTER: f64 = 9.0;
+const LETTER: f64 = 7.6;
 const LEGEND_MARGIN: f64 = 50.0;
 /// Up to here points are drawn large; the square root of the number makes them smaller.
 const FEW_POINTS: f64 = 500.0;
@@ -62,7 +62,8 @@ pub fn scatter(scatter: &Scatter<'_>) -> String {
     render_to_svg(plots, layout)
 }
 
-/// Median, quartiles and range of each group of cosines, as SVG.
+/// Median and quartiles of each group of cosines, whiskers to the last value within 1.5
+/// times the distance of the quartiles, as SVG.
 pub fn cosine_boxes(groups: &[(&str, Vec<f64>)]) -> String {
     let boxes = groups.iter().fold(BoxPlot::new(), |plot, (name, values)| {
         plot.with_group(literal(name), values.clone())

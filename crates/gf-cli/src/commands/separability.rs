@@ -11,9 +11,10 @@ use crate::{failure::Failure, render, shell::Shell};
 /// Arguments of `gf separability`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
+    gf separability genes.csv --min-detections 20\n\n\
+    The table is made before, for cells of one type, with\n  \
     gf embed --model model --data cells.dataset --filter cell_type=B --max-cells 1000 \
-    --mode gene --gene-style all -o genes.csv\n  \
-    gf separability genes.csv\n\n\
+    --mode gene --gene-style all -o genes.csv\n\n\
     Every two rows are compared: time grows with the square of their number.")]
 pub struct SeparabilityArgs {
     /// Table of `gf embed` (.csv).

@@ -25,11 +25,11 @@ fn modes_formats_and_what_is_made_of_them() {
     let folder = folder();
     let folder = folder.path();
 
-    let cells = json(folder, &format!("embed {MODEL} --mode cell --labels length,study -o c.csv"));
+    let cells = json(folder, &format!("embed {MODEL} --mode cell --labels length -o c.csv"));
     assert_eq!((&cells["rows"], &cells["dimensions"]), (&559.into(), &16.into()));
     let table = read(folder, "c.csv");
     assert_eq!(table[0][..2], ["cell_id", "0"]);
-    assert_eq!(table[0][17..], ["length", "study"]);
+    assert_eq!(table[0][17..], ["length"]);
     assert_eq!(table.len(), 560);
     ok(folder, &format!("embed {MODEL} --mode cell -o again.csv --threads 1"));
     let again = read(folder, "again.csv");
@@ -58,25 +58,25 @@ fn modes_formats_and_what_is_made_of_them() {
     let n_cells: u64 = table[1..].iter().map(|row| row[2].parse::<u64>().unwrap()).sum();
     assert_eq!(every["rows"], n_cells);
 
-    ok(folder, &format!("embed {MODEL} --states study --summary median -o s.json"));
+    ok(folder, &format!("embed {MODEL} --states length --summary median -o s.json"));
     let states: serde_json::Value =
         serde_json::from_slice(&fs::read(folder.join("s.json")).unwrap()).unwrap();
     assert!(states.as_object().unwrap().values().all(|v| v.as_array().unwrap().len() == 16));
     for file in ["c.arrow", "c.feather", "c.h5ad"] {
-        ok(folder, &format!("embed {MODEL} --labels study -o {file}"));
+        ok(folder, &format!("embed {MODEL} --labels length -o {file}"));
         assert!(folder.join(file).is_file(), "{file}");
     }
 
     let pairs = json(
         folder,
-        "similarity c.csv --label length --batch study --pairs 50 -o p.csv --figure p.svg",
+        "similarity c.csv --label length --batch length --pairs 50 -o p.csv --figure p.svg",
     );
     assert!(!pairs["classes"].as_array().unwrap().is_empty());
     let found = json(folder, "separability a.csv --min-detections 5");
     let share = found["share_of_embeddings"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&share), "{share}");
-    ok(folder, "map c.csv --colour study,length --method pca -o m.html");
-    ok(folder, "map c.csv --colour study -o m.svg");
+    ok(folder, "map c.csv --colour length,cell_id --method pca -o m.html");
+    ok(folder, "map c.csv --colour length -o m.svg");
     let svg = fs::read_to_string(folder.join("m.svg")).unwrap();
     assert!(svg.starts_with("<svg") && svg.matches("<circle").count() >= 559, "{}", svg.len());
     assert_eq!(fs::read_to_string(folder.join("m.html")).unwrap().matches("<svg").count(), 2);
@@ -96,12 +96,12 @@ fn what_makes_no_table_is_refused() {
     };
     t("embed MODEL -o e.txt", 2, "expected the extension .csv");
     t("embed MODEL -o e.json", 2, "a .json without --states");
-    t("embed MODEL --states study -o e.csv", 2, "expected -o FILE.json");
+    t("embed MODEL --states length -o e.csv", 2, "expected -o FILE.json");
     t("embed MODEL --compat reference -o e.arrow", 2, "expected a .csv");
-    t("embed MODEL --mode gene --labels study -o e.csv", 2, "--labels with means over cells");
+    t("embed MODEL --mode gene --labels length -o e.csv", 2, "--labels with means over cells");
     t("embed MODEL --mode gene --gene-style all -o e.h5ad", 2, "every gene of every cell");
     t("embed MODEL --labels donor -o e.csv", 1, "donor");
-    t("embed MODEL --filter study=none -o e.csv", 1, "no cell is left");
+    t("embed MODEL --filter length=1 -o e.csv", 1, "no cell is left");
     t("similarity c.toml --label x", 1, "c.toml: found no column \"0\"");
     t("map c.toml --colour a,b -o m.svg", 2, "expected .html");
     assert!(!folder.join("e.csv").exists());
