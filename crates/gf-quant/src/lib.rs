@@ -7,6 +7,11 @@
 //! [`quantize_int8`] convert a whole encoder. Embeddings, layer norms and heads stay in
 //! floating point, as in the reference (REFERENCE.md §7.5).
 //!
+//! [`checkpoint`] reads and writes such models in the layout of bitsandbytes, without ever
+//! holding their dense projections; [`footprint`] counts their bytes. [`lora`] trains
+//! low-rank adapters over any projection, in PEFT's folders, and [`recompute`] does so in
+//! the memory of one layer: over [`Nf4Linear`] that is QLoRA.
+//!
 //! ```
 //! use burn_flex::{Flex, FlexDevice};
 //! use gf_model::{EncoderConfig, EncoderInput, Preset};
@@ -19,7 +24,14 @@
 //! assert_eq!(bytes, 524_288 + 8 * (4 * 256 + 512 + 256));
 //! let input = EncoderInput::from_rows(&[&[7, 30, 12]], 0, &FlexDevice);
 //! assert_eq!(encoder.cls_state(&input, 1).dims(), [1, 256]);
-//! # Ok::<(), gf_model::Error>(())
+//!
+//! // The paper's adapter for cell tasks beside the frozen projections.
+//! use gf_quant::lora::{LoraAdapter, LoraConfig, attach, with_adapters};
+//! let adapter = LoraAdapter::init(LoraConfig::cell_task(), &config, &FlexDevice)?;
+//! let mut encoder = with_adapters(encoder);
+//! attach(&mut encoder, &adapter);
+//! assert_eq!(encoder.cls_state(&input, 1).dims(), [1, 256]);
+//! # Ok::<(), gf_quant::Error>(())
 //! ```
 //!
 //! This crate must never know about data sets or training loops.

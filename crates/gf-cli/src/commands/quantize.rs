@@ -217,7 +217,7 @@ impl Comparison<'_> {
     }
 
     fn report(&self, fidelity: &Fidelity) -> Result<(), Failure> {
-        self.shell.say(&fidelity.embeddings)?;
+        self.shell.say(fidelity.embeddings)?;
         self.shell.say(format!(
             "hidden states: cosine {:.6} on average, {:.6} at least",
             fidelity.mean_state_cosine, fidelity.least_state_cosine

@@ -1,6 +1,10 @@
 //! A dense model folder into a quantised one.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs,
+    path::Path,
+};
 
 use gf_model::{
     EncoderConfig,
@@ -41,9 +45,9 @@ pub fn quantize_folder(source: &Path, target: &Path, format: WeightFormat) -> Re
         });
     }
     for name in file.names() {
-        if !tensors.contains_key(&name) {
-            let tensor = file.read(&name)?;
-            tensors.insert(name, tensor);
+        if let Entry::Vacant(place) = tensors.entry(name) {
+            let tensor = file.read(place.key())?;
+            place.insert(tensor);
         }
     }
     let text = fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;

@@ -1,5 +1,9 @@
 //! Adapters of PEFT 0.21.2 on tiny_v2 (shared/golden/lora, INDEX.md A3, seed 4242).
 
+mod folders;
+mod heads;
+mod recompute;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -10,25 +14,17 @@ use burn::{
     module::{Module, Param},
     nn::Linear,
     optim::{AdamWConfig, GradientsParams, Optimizer},
-    tensor::{
-        DType, Int, Tensor, TensorData,
-        activation::{log_softmax, tanh},
-        backend::Backend,
-    },
+    tensor::{DType, Int, Tensor, TensorData, activation::log_softmax, backend::Backend},
 };
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{
     Encoder, EncoderConfig, EncoderInput, MaskedLm,
     checkpoint::{load_encoder, load_masked_lm},
 };
-use gf_quant::{
-    lora::{
-        LoraAdapter, LoraConfig, LoraLinear, LowRank, Target, attach, detach,
-        peft::{self, PeftExtras},
-        with_adapters,
-    },
-    quantize_nf4,
-    recompute::loss_and_gradients,
+use gf_quant::lora::{
+    LoraAdapter, LoraConfig, LoraLinear, Target, attach, detach,
+    peft::{self, PeftExtras},
+    with_adapters,
 };
 
 use crate::fixture::{Golden, assert_close, golden};
@@ -83,7 +79,7 @@ fn input<B: Backend>(file: &Golden, name: &str, device: &B::Device) -> EncoderIn
 }
 
 /// Hidden state `k` at real tokens.
-fn real_states<B: Backend>(file: &Golden, values: &[f32]) -> Vec<f32> {
+fn real_states(file: &Golden, values: &[f32]) -> Vec<f32> {
     let mask: Vec<i64> = file.values("attention_mask");
     let width = values.len() / mask.len();
     let tokens = values.chunks(width).zip(&mask);
@@ -98,9 +94,9 @@ fn assert_states(
 ) {
     let input = input::<Flex>(file, "input_ids", &FlexDevice);
     for k in 0..=encoder.n_layers() {
-        let found = real_states::<Flex>(file, &host(encoder.hidden_state(&input, k)));
+        let found = real_states(file, &host(encoder.hidden_state(&input, k)));
         let expected = file.values::<f32>(&format!("{run}.hidden_{k}"));
-        assert_close(what, &found, &real_states::<Flex>(file, &expected), HIDDEN);
+        assert_close(what, &found, &real_states(file, &expected), HIDDEN);
     }
 }
 
@@ -254,10 +250,7 @@ fn loss_gradients_and_five_steps_of_masked_lm() {
         let (mut model, config) = adapted_masked_lm(case, &path);
         let input = input::<Ad>(&file, "masked_input_ids", &FlexDevice);
         let n_layers = model.encoder.n_layers();
-        let mut optimizer = AdamWConfig::new()
-            .with_weight_decay(WEIGHT_DECAY)
-            .with_epsilon(1e-8)
-            .init::<Ad, MaskedLm<Ad, _>>();
+        let mut optimizer = adamw().init::<Ad, MaskedLm<Ad, _>>();
         for step in 0..5 {
             let hidden = model.encoder.hidden_state(&input, n_layers);
             let loss = masked_lm_loss(&model, hidden, &file);
@@ -275,81 +268,6 @@ fn loss_gradients_and_five_steps_of_masked_lm() {
     }
 }
 
-/// Task heads: `seq_cls` reads CLS through a pooler that is not trained here, as PEFT
-/// leaves it; `token_cls` every token. The head trains and is saved with the adapter.
-#[test]
-fn loss_gradients_and_five_steps_of_task_heads() {
-    let Some(path) = tiny() else { return };
-    for (case, tolerance) in [(SEQ_CLS, AFTER_STEPS_SEQ), (TOKEN_CLS, AFTER_STEPS)] {
-        let file = expected(case);
-        let (mut model, config) = Task::new(case, &path, &file);
-        let input = input::<Ad>(&file, "masked_input_ids", &FlexDevice);
-        let mut optimizer = adamw().init::<Ad, Task>();
-        for step in 0..5 {
-            let hidden = model.encoder.hidden_state(&input, model.encoder.n_layers());
-            let loss = cross_entropy(model.logits(hidden), &ints(&file, "labels"));
-            let value = host(loss.clone());
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
-            if step == 0 {
-                assert_close(case, &value, &file.values::<f32>("loss"), LOSS);
-                let adapter = detach(&mut model.encoder.clone(), config.clone());
-                assert_eq!(gradients.len(), 2 * adapter.pairs.len() + 2, "{case}");
-                assert_gradients(case, &adapter, &gradients, &file);
-                let weight = gradients.get::<Flex, 2>(model.classifier.weight.id).unwrap();
-                let expected = file.values::<f32>("grad.classifier.modules_to_save.weight");
-                assert_close(case, &host(weight.transpose()), &expected, GRADIENT);
-            }
-            model = optimizer.step(LEARNING_RATE, model, gradients);
-        }
-        let expected = file.values::<f32>("after5steps.classifier.modules_to_save.weight");
-        assert_close(case, &host(model.classifier.weight.val().transpose()), &expected, tolerance);
-        assert_after_steps(case, &detach(&mut model.encoder, config), &file, tolerance);
-    }
-}
-
-/// What gf-model's heads do, with the head that an adapter folder holds.
-#[derive(Module, Debug)]
-struct Task<B: Backend = Ad> {
-    encoder: Encoder<B, LoraLinear<B, Linear<B>>>,
-    pooler: Option<Linear<B>>,
-    classifier: Linear<B>,
-}
-
-impl Task {
-    fn new(case: &str, path: &Path, file: &Golden) -> (Self, LoraConfig) {
-        let (MaskedLm { encoder, .. }, config) = adapted_masked_lm(case, path);
-        let (_, extras) = peft::read::<Ad>(&folder(case), &FlexDevice).unwrap();
-        assert_eq!(extras.base_model.as_deref(), Some("tiny_v2"));
-        let saved = |name: &str| extras.saved_modules[name].clone();
-        let classifier = linear(saved("classifier.weight"), saved("classifier.bias"));
-        let extra = |name: &str| {
-            let name = format!("base_extra.bert.pooler.dense.{name}");
-            (file.shape(&name), file.values(&name))
-        };
-        let pooler = (case == SEQ_CLS).then(|| linear(extra("weight"), extra("bias")).no_grad());
-        (Self { encoder, pooler, classifier }, config)
-    }
-
-    /// `[n, n_classes]`, one row a cell with a pooler, one a token without.
-    fn logits(&self, hidden: Tensor<Ad, 3>) -> Tensor<Ad, 2> {
-        let rows = match &self.pooler {
-            None => hidden.flatten(0, 1),
-            Some(pooler) => tanh(pooler.forward(hidden.narrow(1, 0, 1).squeeze_dim::<2>(1))),
-        };
-        self.classifier.forward(rows)
-    }
-}
-
-type Stored = (Vec<usize>, Vec<f32>);
-
-fn linear((shape, weight): Stored, (_, bias): Stored) -> Linear<Ad> {
-    let n = bias.len();
-    let weight =
-        Tensor::<Ad, 2>::from_data(TensorData::new(weight, shape), &FlexDevice).transpose();
-    let bias = Tensor::from_data(TensorData::new(bias, [n]), &FlexDevice);
-    Linear { weight: Param::from_tensor(weight.detach()), bias: Some(Param::from_tensor(bias)) }
-}
-
 fn adamw() -> AdamWConfig {
     AdamWConfig::new().with_weight_decay(WEIGHT_DECAY).with_epsilon(1e-8)
 }
@@ -359,120 +277,5 @@ fn assert_after_steps(case: &str, adapter: &LoraAdapter<Ad>, file: &Golden, tole
         let expected: Vec<f32> = file.values(&format!("after5steps.{name}"));
         let tolerance = if name.contains("key") { AFTER_STEPS_KEY } else { tolerance };
         assert_close(&format!("{case} {name}"), &host(param.val()), &expected, tolerance);
-    }
-}
-
-/// Folders, written and read back: the same matrices, hyper-parameters and extras; a
-/// config of an older PEFT is read, and what would compute something else is refused.
-#[test]
-fn folders() {
-    let Some(_) = golden("lora") else { return };
-    for case in ENCODER_ONLY.into_iter().chain([SEQ_CLS, TOKEN_CLS]) {
-        let (adapter, extras) = peft::read::<Flex>(&folder(case), &FlexDevice).unwrap();
-        let target = tempfile::tempdir().unwrap();
-        peft::write_folder(target.path(), &adapter, &extras).unwrap();
-        let bytes = |folder: &Path| std::fs::read(folder.join(peft::WEIGHTS_FILE)).unwrap();
-        assert_eq!(bytes(target.path()), bytes(&folder(case)), "{case}");
-        let (again, again_extras) = peft::read::<Flex>(target.path(), &FlexDevice).unwrap();
-        assert_eq!((again.config, again_extras), (adapter.config, extras), "{case}");
-    }
-    let mixed = tempfile::tempdir().unwrap();
-    let config = mixed.path().join(peft::CONFIG_FILE);
-    let weights = folder("query_value").join(peft::WEIGHTS_FILE);
-    std::fs::copy(weights, mixed.path().join(peft::WEIGHTS_FILE)).unwrap();
-    let old = folder("old_peft_0.13.2_config").join(peft::CONFIG_FILE);
-    let old = std::fs::read_to_string(old).unwrap();
-    std::fs::write(&config, &old).unwrap();
-    assert_eq!(peft::read::<Flex>(mixed.path(), &FlexDevice).unwrap().0.config.r, 4);
-    for (from, to) in [
-        ("\"use_dora\": false", "\"use_dora\": true"),
-        ("\"LORA\"", "\"IA3\""),
-        ("\"r\": 4", "\"r\": 5"),
-    ] {
-        std::fs::write(&config, old.replace(from, to)).unwrap();
-        let error = peft::read::<Flex>(mixed.path(), &FlexDevice).unwrap_err().to_string();
-        assert!(error.contains("expected"), "{to}: {error}");
-    }
-}
-
-/// Layer by layer, the same loss and gradients as PEFT's plain graph.
-#[test]
-fn recomputed_layers() {
-    let Some(path) = tiny() else { return };
-    for case in ENCODER_ONLY {
-        let file = expected(case);
-        let (model, config) = adapted_masked_lm(case, &path);
-        let input = input::<Ad>(&file, "masked_input_ids", &FlexDevice);
-        let found = loss_and_gradients(&model.encoder, &input, 1, |hidden| {
-            masked_lm_loss(&model, hidden, &file)
-        });
-        assert_close(case, &host(found.loss), &file.values::<f32>("loss"), LOSS);
-        let adapter = detach(&mut model.encoder.clone(), config);
-        assert_eq!(found.encoder.len(), 2 * adapter.pairs.len(), "{case}: only adapters");
-        assert_gradients(case, &adapter, &found.encoder, &file);
-    }
-}
-
-/// With dropout: the graph of each layer computed twice must drop the same, so that a
-/// finite difference along the gradient agrees with it.
-#[test]
-fn recomputed_layers_with_dropout() {
-    let config = EncoderConfig {
-        vocab_size: 30,
-        num_hidden_layers: 2,
-        hidden_dropout_prob: 0.2,
-        attention_probs_dropout_prob: 0.2,
-        ..EncoderConfig::preset(gf_model::Preset::V1_10M)
-    };
-    Ad::seed(&FlexDevice, 5);
-    let encoder = quantize_nf4(config.init_encoder::<Ad>(&FlexDevice).unwrap());
-    let mut encoder = with_adapters(encoder);
-    let targets = Target::ALL.into();
-    let lora = LoraConfig { r: 2, alpha: 4.0, dropout: 0.2, rslora: false, targets };
-    let mut adapter = LoraAdapter::init(lora.clone(), &config, &FlexDevice).unwrap();
-    for pair in adapter.pairs.values_mut() {
-        let b = Tensor::random(pair.b.dims(), burn::tensor::Distribution::Default, &FlexDevice);
-        *pair = LowRank::new(pair.a.val(), b * 0.1, &lora);
-    }
-    attach(&mut encoder, &adapter);
-    let input = EncoderInput::<Ad>::from_rows(&[&[2, 11, 25, 7, 3], &[2, 29, 3]], 0, &FlexDevice);
-    let run = |encoder: &Encoder<Ad, _>| {
-        loss_and_gradients(encoder, &input, 9, |hidden: Tensor<Ad, 3>| {
-            hidden.narrow(2, 0, 7).powi_scalar(2).mean()
-        })
-    };
-    let Recomputed2 { loss, gradients } = run(&encoder).into();
-    let key = (0, Target::Value);
-    let pair = &adapter.pairs[&key];
-    let gradient = gradients.get::<Flex, 2>(pair.b.id).unwrap();
-    let squared: f32 = host(gradient.clone().powi_scalar(2).sum())[0];
-    // A step that changes the loss by about one thousandth.
-    let step = f64::from(1e-3 * loss / squared);
-    let moved = |sign: f64| {
-        let b = pair.b.val().detach() + Tensor::from_inner(gradient.clone()) * (sign * step);
-        let mut adapter = adapter.clone();
-        adapter.pairs.insert(key, LowRank::new(pair.a.val(), b, &lora));
-        let mut encoder = encoder.clone();
-        attach(&mut encoder, &adapter);
-        let Recomputed2 { loss, .. } = run(&encoder).into();
-        f64::from(loss)
-    };
-    let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-    let relative = (slope / f64::from(squared) - 1.0).abs();
-    assert!(relative < FINITE_DIFFERENCE, "slope {slope}, gradient says {squared}");
-}
-
-/// Curvature and f32 rounding of a central difference.
-const FINITE_DIFFERENCE: f64 = 0.02;
-
-/// Loss as a number.
-struct Recomputed2 {
-    loss: f32,
-    gradients: GradientsParams,
-}
-
-impl From<gf_quant::recompute::Recomputed<Ad>> for Recomputed2 {
-    fn from(found: gf_quant::recompute::Recomputed<Ad>) -> Self {
-        Self { loss: host(found.loss)[0], gradients: found.encoder }
     }
 }
