@@ -454,7 +454,8 @@ impl Embedding<'_> {
         if *n_resumed > 0 {
             self.shell.say(format!("{n_resumed} cells had been embedded by an earlier run"))?;
         }
-        let agreement = (!cosines.is_empty()).then(|| Agreement::of(self.args.cells.precision, cosines));
+        let agreement =
+            (!cosines.is_empty()).then(|| Agreement::of(self.args.cells.precision, cosines));
         if let Some(agreement) = agreement {
             self.shell.say(agreement)?;
         }

@@ -157,7 +157,7 @@ impl State {
         n_keys: usize,
     ) {
         let n_columns = keys.n_columns();
-        let panels = keys.from_row(0).skip(first / n_columns).take(n_keys.div_ceil(n_columns));
+        let panels = keys.below(0).skip(first / n_columns).take(n_keys.div_ceil(n_columns));
         for (j, panel) in panels.enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
                 let rows = rows_from::<ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
@@ -197,7 +197,7 @@ impl State {
         n_keys: usize,
     ) {
         let n_columns = values.n_columns();
-        for (j, panel) in values.from_row(first).enumerate() {
+        for (j, panel) in values.below(first).enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
                 let rows = rows_from::<ROWS>(&self.scores, KEYS, query, 0..n_keys);
                 let sums = tile(simd, rows, panel, n_keys);

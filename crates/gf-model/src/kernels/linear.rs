@@ -102,7 +102,7 @@ impl Tiled for Block<'_> {
             let end = d_input.min(start + DEPTH);
             let rectify = activation == Activation::Relu && end == d_input;
             let floor = simd.splat_f32s(if rectify { 0.0 } else { f32::NEG_INFINITY });
-            for (j, panel) in weight.from_row(start).enumerate() {
+            for (j, panel) in weight.below(start).enumerate() {
                 let first = j * weight.n_columns();
                 let columns = first..d_output.min(first + weight.n_columns());
                 for token in (0..n_tokens).step_by(ROWS) {
@@ -121,8 +121,13 @@ impl Tiled for Block<'_> {
 /// Adds a row of sums to the output, at least `floor` afterwards.
 #[inline(always)]
 fn add<S: Simd>(simd: S, output: &mut [f32], sums: &[S::f32s; N_VECTORS], floor: S::f32s) {
-    for (output, &sum) in output.chunks_mut(S::F32_LANES).zip(sums) {
-        let total = simd.add_f32s(simd.partial_load_f32s(output), sum);
-        simd.partial_store_f32s(output, simd.max_f32s(total, floor));
+    let total = |before, sum| simd.max_f32s(simd.add_f32s(before, sum), floor);
+    let (whole, rest) = S::as_mut_simd_f32s(output);
+    for (output, &sum) in whole.iter_mut().zip(sums) {
+        *output = total(*output, sum);
+    }
+    if !rest.is_empty() {
+        let output = total(simd.partial_load_f32s(rest), sums[whole.len()]);
+        simd.partial_store_f32s(rest, output);
     }
 }

@@ -40,7 +40,7 @@ impl Panels {
     }
 
     /// Every panel, from row `first` on.
-    pub fn from_row(&self, first: usize) -> impl Iterator<Item = &[f32]> {
+    pub fn below(&self, first: usize) -> impl Iterator<Item = &[f32]> {
         let skip = first * self.n_columns;
         self.values.chunks_exact(self.depth * self.n_columns).map(move |panel| &panel[skip..])
     }
