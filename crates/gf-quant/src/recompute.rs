@@ -38,7 +38,6 @@ where
 {
     let device = input.input_ids().device();
     let seeded = |stage: usize| B::seed(&device, seed.wrapping_add(stage as u64));
-    let padding = input.padding_mask();
     seeded(0);
     let embedded = encoder.embeddings.forward(input.input_ids());
     let mut hidden = embedded.clone().inner();
@@ -48,7 +47,7 @@ where
         seeded(k + 1);
         // Nothing requires a gradient, so nothing is kept; dropout is on all the same.
         let layer = layer.clone().no_grad();
-        hidden = layer.forward(Tensor::from_inner(hidden), padding.clone()).inner();
+        hidden = layer.forward(Tensor::from_inner(hidden), input).inner();
     }
     let top = Tensor::from_inner(hidden).require_grad();
     let loss = loss(top.clone());
@@ -56,13 +55,13 @@ where
     let mut gradient = top.grad_remove(&mut above);
     let mut collected = GradientsParams::new();
     for (k, layer) in encoder.layers.iter().enumerate().rev() {
-        let (Some(from_above), Some(input)) = (gradient.take(), inputs.pop()) else { break };
-        let input = Tensor::from_inner(input).require_grad();
+        let (Some(from_above), Some(below)) = (gradient.take(), inputs.pop()) else { break };
+        let below = Tensor::from_inner(below).require_grad();
         seeded(k + 1);
-        let output = layer.forward(input.clone(), padding.clone());
+        let output = layer.forward(below.clone(), input);
         let mut gradients = pull_back(output, from_above);
         collect(layer, &mut gradients, &mut collected);
-        gradient = input.grad_remove(&mut gradients);
+        gradient = below.grad_remove(&mut gradients);
     }
     if let Some(from_above) = gradient {
         let mut gradients = pull_back(embedded, from_above);

@@ -189,8 +189,7 @@ fn hidden_at_selected<B: Backend>(model: &MaskedLm<B>, batch: &MaskedBatch<B>) -
     let hidden = match layers.last() {
         None => selected,
         Some(layer) => {
-            let padding = batch.input.padding_mask();
-            layer.feed_forward.forward(layer.attention.forward(selected, below, padding))
+            layer.feed_forward.forward(layer.attention.forward(selected, below, &batch.input))
         }
     };
     let [batch_size, n_selected, d_model] = hidden.dims();

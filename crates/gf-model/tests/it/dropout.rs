@@ -60,7 +60,7 @@ fn embeddings_are_dropped_after_their_norm() {
 fn outputs_are_dropped_before_their_residual() {
     let layer = encoder::<Training>(&config(ALL, 0.0)).layers.remove(0);
     let x = states();
-    let attention = layer.attention.forward(x.clone(), x.clone(), None);
+    let attention = layer.attention.forward(x.clone(), x.clone(), &input());
     check(attention, layer.attention.layer_norm.forward(x.clone()));
     check(layer.feed_forward.forward(x.clone()), layer.feed_forward.layer_norm.forward(x));
 }
@@ -71,7 +71,7 @@ fn attention_weights_are_dropped_after_their_softmax() {
     let bias = Tensor::<Training, 1>::ones([8], &FlexDevice);
     attention.output.bias = Some(Param::from_tensor(bias.clone()));
     let x = states();
-    let found = attention.forward(x.clone(), x.clone(), None);
+    let found = attention.forward(x.clone(), x.clone(), &input());
     check(found, attention.layer_norm.forward(x + bias.unsqueeze()));
 }
 
