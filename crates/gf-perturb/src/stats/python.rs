@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use rand_mt::Mt19937GenRand32;
+use rand_mt::Mt;
 
 /// The indices that `random.seed(seed); random.sample(range(n), k)` of CPython gives
 /// (`Lib/random.py`, 3.9 to 3.14), in its order; `k` is at most `n`.
@@ -11,7 +11,7 @@ use rand_mt::Mt19937GenRand32;
 /// assert_eq!(gf_perturb::stats::python_sample(100, 4, 42), [81, 14, 3, 94]);
 /// ```
 pub fn python_sample(n: u32, k: usize, seed: u32) -> Vec<u32> {
-    let mut random = Mt19937GenRand32::new_with_key([seed]);
+    let mut random = Mt::new_with_key([seed]);
     if u64::from(n) <= set_size(k) {
         return shuffled_start(n, k, &mut random);
     }
@@ -35,7 +35,7 @@ fn set_size(k: usize) -> u64 {
     size
 }
 
-fn shuffled_start(n: u32, k: usize, random: &mut Mt19937GenRand32) -> Vec<u32> {
+fn shuffled_start(n: u32, k: usize, random: &mut Mt) -> Vec<u32> {
     let mut pool: Vec<u32> = (0..n).collect();
     let mut take = |last: u32| {
         let j = below(last + 1, random) as usize;
@@ -47,7 +47,7 @@ fn shuffled_start(n: u32, k: usize, random: &mut Mt19937GenRand32) -> Vec<u32> {
 }
 
 /// A number below `n`, which is not 0 (`_randbelow_with_getrandbits`).
-fn below(n: u32, random: &mut Mt19937GenRand32) -> u32 {
+fn below(n: u32, random: &mut Mt) -> u32 {
     loop {
         let r = random.next_u32() >> n.leading_zeros();
         if r < n {
