@@ -163,7 +163,11 @@ fn check_table(found: &Path, expected: &Path, keys: &[usize]) {
     assert_eq!(found.len(), rows.len(), "{place}");
     for (found, row) in found.iter().zip(&rows) {
         for (column, (x, y)) in header.iter().zip(found.iter().zip(row)) {
-            if column.is_empty() || column.ends_with("ame") || column == "Gene" && keys == [0] {
+            if column.is_empty() || column.ends_with("ame")
+                // The two components overlap: where they part depends on scikit-learn's
+                // random start. Distinct ones are compared in the test of mixtures.
+                || column.starts_with("Impact_component")
+                || column == "Gene" && keys == [0] {
                 continue;
             }
             match (x.parse::<f64>(), y.parse::<f64>()) {
