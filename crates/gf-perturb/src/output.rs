@@ -54,7 +54,11 @@ impl GeneNames<'_> {
 /// # Errors
 ///
 /// The file cannot be written.
-pub fn write_ranking(path: &Path, effects: &[GeneEffect], names: &GeneNames<'_>) -> Result<(), Error> {
+pub fn write_ranking(
+    path: &Path,
+    effects: &[GeneEffect],
+    names: &GeneNames<'_>,
+) -> Result<(), Error> {
     let header = "Rank,Gene,Gene_name,Ensembl_ID,Cosine_shift_mean,Cosine_shift_stdev,N_Detections";
     let line = |(i, effect): (usize, &GeneEffect)| {
         let numbers = [effect.mean_shift, effect.stdev_shift].map(text);

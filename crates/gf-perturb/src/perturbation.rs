@@ -130,7 +130,8 @@ impl Targets {
         match self {
             Self::All => {
                 let ranked = genes.iter().enumerate();
-                let moved = ranked.filter(|&(rank, _)| edit.target(rank, genes.len()) != Some(rank));
+                let moved =
+                    ranked.filter(|&(rank, _)| edit.target(rank, genes.len()) != Some(rank));
                 moved.map(|(_, &gene)| vec![gene]).collect()
             }
             Self::Each(each) => each.iter().map(|gene| vec![token(gene)]).filter(fits).collect(),

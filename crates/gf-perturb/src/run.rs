@@ -248,7 +248,9 @@ impl<B: Backend, P: Projection<B>> Perturber<'_, B, P> {
         let edited = batch.iter().map(|v| v.tokens(self.options.edit, tokens, genes.clone()));
         let states = self.states(&edited.collect::<Vec<_>>());
         let pairs = batch.iter().zip(&states);
-        pairs.map(|(v, after)| effect(&v.group, &originals[&v.n_cut], after, self.options)).collect()
+        pairs
+            .map(|(v, after)| effect(&v.group, &originals[&v.n_cut], after, self.options))
+            .collect()
     }
 
     /// The state of each row of tokens.
@@ -267,7 +269,13 @@ impl<B: Backend, P: Projection<B>> Perturber<'_, B, P> {
         let cells = values.chunks(per_cell).zip(&slices);
         cells
             .map(|(values, tokens)| {
-                CellState::new(values, per_cell / n_rows, tokens, self.reader.genes(tokens), self.options)
+                CellState::new(
+                    values,
+                    per_cell / n_rows,
+                    tokens,
+                    self.reader.genes(tokens),
+                    self.options,
+                )
             })
             .collect()
     }

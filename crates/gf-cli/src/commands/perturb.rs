@@ -133,8 +133,9 @@ fn parse_filter(text: &str) -> Result<(String, String), String> {
 impl PerturbArgs {
     fn edit(&self) -> Result<Edit, Failure> {
         let quartiles = || {
-            Quartiles::new(self.quartiles)
-                .ok_or_else(|| Failure::Usage(format!("found --quartiles {}, expected 1 to 3", self.quartiles)))
+            Quartiles::new(self.quartiles).ok_or_else(|| {
+                Failure::Usage(format!("found --quartiles {}, expected 1 to 3", self.quartiles))
+            })
         };
         Ok(match self.edit {
             EditArg::Delete => Edit::Delete,
@@ -151,9 +152,9 @@ impl PerturbArgs {
                 Err(Failure::Usage("found --anchor with --genes, expected one of them".to_owned()))
             }
             (Some(anchor), None) => Ok(Targets::WithAnchor(token(anchor, vocabulary)?)),
-            (None, None) if self.together => {
-                Err(Failure::Usage("found --together without a list, expected --genes A,B".to_owned()))
-            }
+            (None, None) if self.together => Err(Failure::Usage(
+                "found --together without a list, expected --genes A,B".to_owned(),
+            )),
             (None, None) => Ok(Targets::All),
             (None, Some(genes)) if self.together => Ok(Targets::Together(genes)),
             (None, Some(genes)) => Ok(Targets::Each(genes)),
@@ -359,7 +360,8 @@ impl Perturbing<'_> {
         };
         let names = GeneNames { vocabulary: &self.vocabulary, symbol: &symbol };
         let cells = ShardReader::open(&output.join(SHIFTS_FILE))?;
-        let all: Vec<Effect> = cells.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let all: Vec<Effect> =
+            cells.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
         let effects = rank(&all);
         write_ranking(&output.join(RANKING_FILE), &effects, &names)?;
 

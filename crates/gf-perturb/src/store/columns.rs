@@ -31,7 +31,8 @@ pub(super) fn schema(key: &ShardKey) -> Schema {
         Field::new("affected", DataType::UInt32, true),
         Field::new("cosine", DataType::Float64, false),
     ];
-    let state = |state: &String| Field::new(format!("{STATE_PREFIX}{state}"), DataType::Float64, true);
+    let state =
+        |state: &String| Field::new(format!("{STATE_PREFIX}{state}"), DataType::Float64, true);
     fields.extend(key.states.iter().map(state));
     let (index, n_shards) = key.shard;
     let metadata = Metadata::from([

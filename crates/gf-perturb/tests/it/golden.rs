@@ -27,7 +27,9 @@ fn every_run_of_the_reference_is_reproduced() {
         let reference = Reference::open(&golden, version);
         let folder = golden.join("ref").join(version.0);
         let mut n_runs = 0;
-        for (name, entry) in reference.runs.iter().filter(|(_, e)| e["args"]["perturb_type"].is_string()) {
+        for (name, entry) in
+            reference.runs.iter().filter(|(_, e)| e["args"]["perturb_type"].is_string())
+        {
             let found = perturb(&reference, &folder, &entry["args"]);
             let expected = observations(&folder.join("isp").join(format!("{name}.json")));
             compare(&format!("{}/{name}", version.0), &found, &expected);
@@ -85,9 +87,8 @@ fn rows(reference: &Reference, args: &Value, genes: Option<&[TokenId]>) -> Vec<u
     if let Some(state) = start.or(filter) {
         rows = dataset.filter_rows(rows, "state", &[MetadataValue::Text(state)]).unwrap();
     }
-    let has = |row: &usize, gene: &TokenId| {
-        dataset.tokens(*row).unwrap().contains(&(gene.0 as i32))
-    };
+    let has =
+        |row: &usize, gene: &TokenId| dataset.tokens(*row).unwrap().contains(&(gene.0 as i32));
     rows.retain(|row| genes.unwrap_or_default().iter().all(|gene| has(row, gene)));
     let most = args["max_ncells"].as_u64().map(|n| n as usize);
     let rows = reference_order(dataset, &rows, most).unwrap();

@@ -30,7 +30,10 @@ fn numbers(value: &Value) -> Vec<f64> {
 
 fn assert_close(place: &str, found: f64, expected: f64, tolerance: f64) {
     let is_close = (found - expected).abs() <= tolerance * expected.abs().max(f64::MIN_POSITIVE);
-    assert!(is_close || found.is_nan() && expected.is_nan(), "{place}: {found}, expected {expected}");
+    assert!(
+        is_close || found.is_nan() && expected.is_nan(),
+        "{place}: {found}, expected {expected}"
+    );
 }
 
 fn cases(golden: &Path, file: &str) -> Vec<Value> {
@@ -76,7 +79,10 @@ fn mixtures_are_those_of_scikit_learn() {
         for (key, found) in parts {
             for (found, expected) in found.into_iter().zip(numbers(&case[key])) {
                 let difference = (found - expected).abs();
-                assert!(difference <= MIXTURE_TOLERANCE, "{name} {key}: {found}, expected {expected}");
+                assert!(
+                    difference <= MIXTURE_TOLERANCE,
+                    "{name} {key}: {found}, expected {expected}"
+                );
             }
         }
         let labels: Vec<f64> = x.iter().map(|&x| f64::from(u8::from(found.is_lower(x)))).collect();
@@ -132,13 +138,13 @@ fn tables_are_the_reference_s() {
         output::write_cosines(&out, &read("del_list1"), &names).unwrap();
         check("del_list1_agg.csv", &[0]);
 
-        let runs =
-            ["del_all_gene", "del_list2_gene", "oe_list2_gene", "oe_list1_absent_gene"];
+        let runs = ["del_all_gene", "del_list2_gene", "oe_list2_gene", "oe_list1_absent_gene"];
         for run in runs {
             let rows = aggregate_gene_shifts(&read(run)).unwrap();
             output::write_gene_shifts(&out, &rows, &names).unwrap();
             let file = format!("{}_shifts.csv", run.trim_end_matches("_gene"));
-            let file = if folder.join(&file).is_file() { file } else { format!("{run}_shifts.csv") };
+            let file =
+                if folder.join(&file).is_file() { file } else { format!("{run}_shifts.csv") };
             check(&file, &[1, 4]);
         }
     }
@@ -152,7 +158,12 @@ fn check_table(found: &Path, expected: &Path, keys: &[usize]) {
         let header = csv.headers().unwrap().clone();
         let mut rows: Vec<Vec<String>> = csv
             .records()
-            .map(|row| row.unwrap().iter().map(|x| x.replace("np.int16(", "").replace("), ", ", ").replace("))", ")")).collect())
+            .map(|row| {
+                row.unwrap()
+                    .iter()
+                    .map(|x| x.replace("np.int16(", "").replace("), ", ", ").replace("))", ")"))
+                    .collect()
+            })
             .collect();
         rows.sort_by_key(|row| keys.iter().map(|&key| row[key].clone()).collect::<Vec<_>>());
         (header, rows)
@@ -167,7 +178,8 @@ fn check_table(found: &Path, expected: &Path, keys: &[usize]) {
                 // The two components overlap: where they part depends on scikit-learn's
                 // random start. Distinct ones are compared in the test of mixtures.
                 || column.starts_with("Impact_component")
-                || column == "Gene" && keys == [0] {
+                || column == "Gene" && keys == [0]
+            {
                 continue;
             }
             match (x.parse::<f64>(), y.parse::<f64>()) {
