@@ -193,7 +193,7 @@ pub fn write_groups(
 ) -> Result<(), Error> {
     let genes = groups.iter().flat_map(|group| {
         let gene = move |&(gene, shift): &(TokenId, f64)| {
-            [&[group.name.clone()], &names.columns(&[gene])[..], &[text(shift)]].concat()
+            [std::slice::from_ref(&group.name), &names.columns(&[gene]), &[text(shift)]].concat()
         };
         group.shifts.iter().map(gene)
     });

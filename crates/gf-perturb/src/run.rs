@@ -1,7 +1,7 @@
 //! Perturbing cells and reading them again.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     ops::ControlFlow,
 };
 
@@ -229,9 +229,9 @@ impl<B: Backend, P: Projection<B>> Perturber<'_, B, P> {
         let genes = self.reader.genes(tokens);
         let mut originals = BTreeMap::new();
         for variant in variants {
-            if !originals.contains_key(&variant.n_cut) {
+            if let Entry::Vacant(place) = originals.entry(variant.n_cut) {
                 let original = variant.original(tokens, genes.clone());
-                originals.insert(variant.n_cut, self.states(&[original]).remove(0));
+                place.insert(self.states(&[original]).remove(0));
                 report(1)?;
             }
         }

@@ -77,3 +77,59 @@ fn token(value: &Value) -> Option<TokenId> {
     let Value::Int(token) = value else { return None };
     u32::try_from(*token).ok().map(TokenId)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of shared/golden, or a loud `None` where it is absent.
+    fn golden(folder: &str) -> Option<std::path::PathBuf> {
+        let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+        let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
+        let folder = Path::new(&shared).join("golden").join(folder);
+        if !folder.is_dir() {
+            eprintln!("SKIPPED: {} is absent", folder.display());
+            return None;
+        }
+        Some(folder)
+    }
+
+    /// The pickles are also written down as JSON (INDEX.md A8).
+    #[test]
+    fn pickles_of_the_reference() {
+        let Some(folder) = golden("ref/isp_v2") else { return };
+        let json = |run: &str| -> serde_json::Value {
+            let file = fs::File::open(folder.join(format!("{run}.json"))).unwrap();
+            serde_json::from_reader(file).unwrap()
+        };
+        let numbers = |value: &serde_json::Value| -> Vec<f64> {
+            value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
+        };
+        let first = |run: &str| json(run).as_object().unwrap().values().next().unwrap().clone();
+
+        let found = read(&folder.join("pickles/del_list1_states")).unwrap();
+        let states = first("del_list1_states");
+        assert_eq!(found.states, ["dcm", "nf", "hcm"]);
+        for (i, shifts) in found.cells[&vec![TokenId(2258)]].shifts.iter().enumerate() {
+            assert_eq!(*shifts, numbers(&states[i][1][0][1]));
+        }
+        let found = read(&folder.join("pickles/del_list2")).unwrap();
+        let cells = &found.cells[&vec![TokenId(2258), TokenId(18188)]];
+        assert_eq!(cells.cosines, numbers(&first("del_list2")[0][1]));
+
+        let empty = tempfile::tempdir().unwrap();
+        assert!(read(empty.path()).unwrap_err().to_string().contains("found no *_raw.pickle"));
+        fs::write(empty.path().join("x_raw.pickle"), b"\x80\x04K\x01.").unwrap();
+        assert!(read(empty.path()).unwrap_err().to_string().contains("another content"));
+    }
+
+    /// The reference names V1 tokens as numpy numbers.
+    #[test]
+    fn pickles_with_numpy_tokens_and_genes() {
+        let Some(folder) = golden("ref/isp_v1/pickles/del_list2_gene") else { return };
+        let found = read(&folder).unwrap();
+        let genes = vec![TokenId(2271), TokenId(24325)];
+        assert_eq!(found.cells[&genes].cosines.len(), 8);
+        assert!(found.affected[&genes].len() > 20);
+    }
+}
