@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A cell could not be read or embedded.
     #[error(transparent)]
-    Embed(#[from] gf_embed::Error),
+    Embed(Box<gf_embed::Error>),
     /// The data set could not be read.
     #[error(transparent)]
-    Dataset(#[from] gf_tokenize::Error),
+    Dataset(Box<gf_tokenize::Error>),
     /// No cell passes the filters.
     #[error("{path}: no cell has {}", conditions(filters))]
     NoCells {
@@ -124,6 +124,18 @@ pub enum Error {
         /// Forward passes planned.
         total: u64,
     },
+}
+
+impl From<gf_embed::Error> for Error {
+    fn from(error: gf_embed::Error) -> Self {
+        Self::Embed(Box::new(error))
+    }
+}
+
+impl From<gf_tokenize::Error> for Error {
+    fn from(error: gf_tokenize::Error) -> Self {
+        Self::Dataset(Box::new(error))
+    }
 }
 
 impl Error {

@@ -79,6 +79,7 @@ fn token(value: &Value) -> Option<TokenId> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
