@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path};
 
 use atomic_write_file::AtomicWriteFile;
-use kuva::prelude::{Layout, Plot, ScatterPlot, Theme, ViolinPlot};
+use kuva::prelude::{BoxPlot, Layout, Plot, ScatterPlot, Theme};
 use kuva::render_to_svg;
 
 use crate::{
@@ -13,8 +13,11 @@ use crate::{
 
 /// Groups that can be told apart.
 pub const N_COLOURS: usize = GROUP_COLOURS.len();
-const WIDTH: f64 = 820.0;
+const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 560.0;
+/// Width of a letter in a legend, and of its mark and margins.
+const LETTER: f64 = 7.6;
+const LEGEND_MARGIN: f64 = 50.0;
 /// Up to here points are drawn large; the square root of the number makes them smaller.
 const FEW_POINTS: f64 = 500.0;
 const LARGE_POINT: f64 = 4.0;
@@ -49,18 +52,25 @@ pub fn scatter(scatter: &Scatter<'_>) -> String {
     };
     let plots: Vec<Plot> = (0..scatter.groups.len()).map(|group| plot(group).into()).collect();
     let [x, y] = scatter.axes;
-    let layout = layout(&plots, scatter.title).with_x_label(x.as_str()).with_y_label(y.as_str());
+    let longest = scatter.groups.iter().map(|group| group.chars().count()).max().unwrap_or(0);
+    let legend = LEGEND_MARGIN + LETTER * longest as f64;
+    let layout = layout(&plots, scatter.title)
+        .with_x_label(x.as_str())
+        .with_y_label(y.as_str())
+        .with_width(WIDTH + legend)
+        .with_legend_width(legend);
     render_to_svg(plots, layout)
 }
 
-/// The distribution of each group, as SVG.
-pub fn violins(groups: &[(&str, Vec<f64>)], axis: &str) -> String {
-    let violins = groups.iter().fold(ViolinPlot::new(), |plot, (name, values)| {
+/// Median and quartiles of each group of cosines, whiskers to the last value within 1.5
+/// times the distance of the quartiles, as SVG.
+pub fn cosine_boxes(groups: &[(&str, Vec<f64>)]) -> String {
+    let boxes = groups.iter().fold(BoxPlot::new(), |plot, (name, values)| {
         plot.with_group(literal(name), values.clone())
     });
-    let violins = violins.with_group_colors(GROUP_COLOURS.iter().take(groups.len()).copied());
-    let plots = vec![Plot::from(violins)];
-    let layout = layout(&plots, "").with_y_label(axis);
+    let boxes = boxes.with_group_colors(GROUP_COLOURS.iter().take(groups.len()).copied());
+    let plots = vec![Plot::from(boxes)];
+    let layout = layout(&plots, "").with_y_label("Cosine similarity").with_y_axis_max(1.0);
     render_to_svg(plots, layout)
 }
 

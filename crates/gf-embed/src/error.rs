@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// The data set could not be read.
     #[error(transparent)]
-    Dataset(#[from] gf_tokenize::Error),
+    Dataset(Box<gf_tokenize::Error>),
     /// A file could not be written.
     #[error("{path}: {source}")]
     Io {
@@ -240,6 +240,12 @@ pub enum Error {
         /// Cells asked for.
         total: usize,
     },
+}
+
+impl From<gf_tokenize::Error> for Error {
+    fn from(error: gf_tokenize::Error) -> Self {
+        Self::Dataset(Box::new(error))
+    }
 }
 
 impl Error {

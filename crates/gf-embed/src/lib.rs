@@ -1,11 +1,19 @@
-//! **gf-embed** runs an encoder over cells and keeps one vector per cell.
+//! **gf-embed** runs an encoder over cells and keeps vectors of cells, genes and states.
 //!
 //! A [`CellReader`] joins a data set of tokens with the encoder that is to read
-//! it and refuses rows the model cannot hold; [`embed_cells`] reads one vector per
+//! it and refuses rows the model cannot hold. [`embed_cells`] reads one vector per
 //! cell out of the second-to-last or last layer, its CLS row or the mean of its genes
-//! ([`Readout`]), as [`Embeddings`]: a table in the order of the rows asked for, the
-//! cell's id in each, written as CSV. [`StateEmbeddings`] are the mean or median cells
-//! of states such as diseases. [`similarity`] compares such vectors.
+//! ([`Readout`]), as [`Embeddings`]: a table in the order of the rows asked for.
+//! [`embed_genes`] reads one vector for each gene of each cell, which [`GeneMeans`]
+//! averages over cells. [`StateEmbeddings`] are the mean or median cells of states such
+//! as diseases.
+//!
+//! What does not fit into memory goes block by block through a [`Spool`], from which a
+//! killed run goes on, into a [`CsvTable`], which [`Table`] reads back, or an [`ArrowTable`].
+//! [`reference_order`] takes the cells that the Python reference takes.
+//!
+//! What embeddings tell: [`similarity`], [`pair_cosines`] within and across batches,
+//! [`separability`](separability()), and maps by [`principal_components`] and [`umap()`].
 //!
 //! Rows are computed in batches of similar length, so that little is padded, and
 //! put back in order; the values do not depend on the batches beyond rounding.

@@ -3,7 +3,10 @@
 mod output;
 mod rows;
 
-use std::path::PathBuf;
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    path::PathBuf,
+};
 
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
@@ -255,7 +258,7 @@ impl Embedding<'_> {
             "layer": format!("{:?}", args.cells.options(self.device).layer),
             "precision": format!("{:?}", args.cells.precision),
             "device": self.device.to_string(),
-            "rows": self.rows,
+            "rows": BuildHasherDefault::<DefaultHasher>::default().hash_one(&self.rows),
         });
         Ok(key.to_string())
     }

@@ -20,8 +20,9 @@ const OTHER: &str = "other";
 /// Arguments of `gf map`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
-    gf embed --model model --data cells.dataset --labels cell_type,donor -o cells.csv\n  \
     gf map cells.csv --colour cell_type,donor -o map.html\n\n\
+    The table is made before with\n  \
+    gf embed --model model --data cells.dataset --labels cell_type,donor -o cells.csv\n\n\
     UMAP takes 15 neighbours by Euclidean distance and a minimal distance of 0.5, as scanpy does;\n\
     every two rows are compared, so time grows with the square of their number.")]
 pub struct MapArgs {

@@ -11,9 +11,10 @@ use crate::{failure::Failure, render, shell::Shell};
 /// Arguments of `gf separability`.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  \
+    gf separability genes.csv --min-detections 20\n\n\
+    The table is made before, for cells of one type, with\n  \
     gf embed --model model --data cells.dataset --filter cell_type=B --max-cells 1000 \
-    --mode gene --gene-style all -o genes.csv\n  \
-    gf separability genes.csv\n\n\
+    --mode gene --gene-style all -o genes.csv\n\n\
     Every two rows are compared: time grows with the square of their number.")]
 pub struct SeparabilityArgs {
     /// Table of `gf embed` (.csv).
@@ -61,12 +62,12 @@ pub fn run(args: &SeparabilityArgs, shell: &Shell) -> Result<(), Failure> {
         args.label,
     ))?;
     shell.say(format!(
-        "all embeddings of {} have, and most of {}, of {} {} seen at least {} times",
+        "of {} labels that occur at least {} times, {} have such neighbours for all of their \
+         embeddings, {} for most",
+        render::thousands(found.per_label.len() as u64),
+        args.min_detections,
         share(found.share_of_labels_all),
         share(found.share_of_labels_most),
-        render::thousands(found.per_label.len() as u64),
-        args.label,
-        args.min_detections,
     ))?;
     shell.summary(&serde_json::json!({
         "embeddings": args.embeddings,

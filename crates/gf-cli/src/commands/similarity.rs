@@ -14,10 +14,11 @@ use crate::{args::Common, drawing, failure::Failure, outputs::claim_file, render
 /// Arguments of `gf similarity`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
+    gf similarity cells.csv --label cell_type --batch donor --figure cells.svg\n  \
+    gf similarity genes.csv --label gene --within cell_type --batch donor\n\n\
+    The tables are made before with\n  \
     gf embed --model model --data cells.dataset --labels cell_type,donor -o cells.csv\n  \
-    gf similarity cells.csv --label cell_type --batch donor --figure cells.svg\n\n  \
-    gf embed --model model --data cells.dataset --mode gene --gene-style all --labels cell_type,donor -o genes.csv\n  \
-    gf similarity genes.csv --label gene --within cell_type --batch donor")]
+    gf embed --model model --data cells.dataset --labels cell_type,donor --mode gene --gene-style all -o genes.csv")]
 pub struct SimilarityArgs {
     /// Table of `gf embed` (.csv) with columns of labels.
     #[arg(value_name = "CSV")]
@@ -37,7 +38,7 @@ pub struct SimilarityArgs {
     /// Write every pair with its cosine.
     #[arg(short, long, value_name = "CSV")]
     output: Option<PathBuf>,
-    /// Draw the distribution of each class (.svg).
+    /// Draw each class as a box: median, quartiles and whiskers (.svg).
     #[arg(long, value_name = "SVG")]
     figure: Option<PathBuf>,
 }
@@ -61,7 +62,7 @@ pub fn run(args: &SimilarityArgs, common: &Common, shell: &Shell) -> Result<(), 
     }
     if let Some(figure) = &args.figure {
         let groups: Vec<_> = classes.iter().map(|c| (c.class, cosines(c.kind, &pairs))).collect();
-        drawing::write_svg(figure, &drawing::violins(&groups, "Cosine similarity"))?;
+        drawing::write_svg(figure, &drawing::cosine_boxes(&groups))?;
     }
     let rows = classes.iter().map(|c| (c.class, c.pairs, [c.mean, c.sd, c.median]));
     shell.say(render::similarity(rows))?;

@@ -88,7 +88,7 @@ enum CompatChoice {
 
 /// What is tokenised.
 enum Input {
-    Corpus(Corpus),
+    Corpus(Box<Corpus>),
     Files(Vec<Study>),
 }
 
@@ -101,7 +101,7 @@ impl Input {
             if let Some(option) = only_files {
                 return Err(Failure::Usage(format!("{option} is for files, not for a corpus")));
             }
-            return Ok(Self::Corpus(Corpus::open(folder)?));
+            return Ok(Self::Corpus(Box::new(Corpus::open(folder)?)));
         }
         if args.only_normal {
             return Err(Failure::Usage("--only-normal needs a corpus".to_owned()));

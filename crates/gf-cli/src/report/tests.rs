@@ -254,7 +254,7 @@ fn broken_files_are_refused() {
     check_refused(
         "embeddings.csv",
         "cell_id,0\na,1\nb,x\n",
-        "data row 2: found \"x\", expected a number",
+        "data row 2, column 0: found \"x\", expected a finite number",
     );
     check_refused("embeddings.csv", "cell_id,0,1\na,1\n", "found record with 2 fields");
     check_refused("pretrain/log.csv", "step,epoch\n1,1\n", "missing field `loss`");

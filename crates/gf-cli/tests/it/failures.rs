@@ -55,7 +55,8 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
     std::fs::write(folder.join("mine.h5ad"), "mine").unwrap();
     t(folder, "export corpus -o mine.h5ad", 1, &["mine.h5ad: exists", "--overwrite"]);
     t(folder, "export corpus -o full", 1, &["full: found a folder"]);
-    t(folder, &format!("embed {model} -o full"), 1, &["full: found a folder"]);
+    fs::create_dir(folder.join("full.csv")).unwrap();
+    t(folder, &format!("embed {model} -o full.csv"), 1, &["full.csv: found a folder"]);
     t(folder, "report full -o page.html", 1, &["full: found none of corpus"]);
     fs::write(folder.join("corpus/notes.txt"), "keep").unwrap();
     t(folder, "ingest CELLS -o corpus", 1, &["corpus"]);

@@ -5,9 +5,19 @@ use crate::run::ok;
 #[test]
 fn each_command_shows_an_example() {
     let folder = std::env::temp_dir();
-    for command in
-        ["ingest", "export", "medians", "tokenize", "pretrain", "embed", "perturb", "report"]
-    {
+    for command in [
+        "ingest",
+        "export",
+        "medians",
+        "tokenize",
+        "pretrain",
+        "embed",
+        "similarity",
+        "separability",
+        "map",
+        "perturb",
+        "report",
+    ] {
         let help = ok(&folder, &format!("{command} --help"));
         let examples = ["Example:", "Examples:"].map(|head| format!("{head}\n  gf {command} "));
         let shown = examples.iter().any(|example| help.contains(example));

@@ -1,13 +1,13 @@
 //! CSV files of the reference's EmbExtractor (shared/golden, INDEX.md A8) on 43 cells
 //! (V2) and on 9 (V2 and V1), with the models tiny_v2 and tiny_v1.
 
-use std::{fs, io::Read, ops::ControlFlow, path::Path};
+use std::{collections::BTreeMap, fs, io::Read, ops::ControlFlow, path::Path};
 
 use burn_flex::{Flex, FlexDevice};
 use flate2::read::GzDecoder;
 use gf_embed::{
-    CellReader, EmbedLayer, EmbedOptions, Embeddings, Readout, StateEmbeddings, StateSummary,
-    embed_cells,
+    CellReader, EmbedLayer, EmbedOptions, Embeddings, GeneMeans, GeneTokens, Readout,
+    StateEmbeddings, StateSummary, embed_cells, embed_genes, reference_order,
 };
 use gf_model::{Encoder, EncoderConfig, checkpoint::load_encoder};
 use gf_tokenize::{
@@ -183,6 +183,65 @@ fn state_embeddings_are_the_reference_s() {
     t(&golden, "ref/isp_v2_more/emb/state_embs.json", &nine, "state", Readout::Cls);
     let v1 = Reference::nine_v1(&golden);
     t(&golden, "ref/isp_v1/emb/state_embs.json", &v1, "state", Readout::Cell);
+}
+
+#[test]
+fn gene_embeddings_are_the_reference_s() {
+    fn t(folder: &Path, file: &str, reference: &Reference, layer: EmbedLayer) {
+        let (reader, rows) = (reference.reader(), reference.rows());
+        let options = EmbedOptions { layer, ..EmbedOptions::default() };
+        let mut means = GeneMeans::default();
+        for rows in rows.chunks(5) {
+            let mut go_on = |_| ControlFlow::Continue(());
+            let (encoder, which) = (&reference.encoder, GeneTokens::All);
+            let states =
+                embed_genes(encoder, &reader, rows, which, &options, &FlexDevice, &mut go_on);
+            means.add(&states.unwrap());
+        }
+        let found: BTreeMap<String, Vec<f32>> = means
+            .iter()
+            .map(|(token, _, mean)| (reader.vocabulary().name(token).unwrap(), mean.to_vec()))
+            .collect();
+        let width = found.values().next().unwrap().len();
+        let expected: BTreeMap<_, _> = read_csv(&folder.join(file), width).into_iter().collect();
+        assert!(found.keys().eq(expected.keys()), "{file}");
+        for (gene, expected) in &expected {
+            assert_close(&format!("{file} {gene}"), &found[gene], expected);
+        }
+    }
+    let Some(golden) = crate::golden_folder() else { return };
+    use EmbedLayer::{Last, SecondToLast};
+    let small = Reference::small_v2(&golden);
+    t(&golden.join("ref/emb_v2"), "gene_layer-1.csv", &small, SecondToLast);
+    t(&golden.join("ref/emb_v2"), "gene_layer0.csv", &small, Last);
+    let nine = Reference::nine_v2(&golden);
+    t(&golden.join("ref/isp_v2_more/emb"), "gene_layer-1.csv", &nine, SecondToLast);
+    let v1 = Reference::nine_v1(&golden);
+    t(&golden.join("ref/isp_v1/emb"), "gene_layer-1.csv", &v1, SecondToLast);
+}
+
+/// Which cells the reference takes, and in which order: its column `cell_id`.
+#[test]
+fn cells_are_chosen_and_ordered_as_by_the_reference() {
+    fn t(folder: &Path, file: &str, reference: &Reference, rows: &[usize], most: usize) {
+        let rows = reference_order(&reference.dataset, rows, Some(most)).unwrap();
+        let found: Vec<_> =
+            rows.iter().map(|&row| reference.dataset.cell_id(row).unwrap()).collect();
+        let expected = gf_embed::Table::read_csv(&folder.join(file)).unwrap();
+        assert_eq!(found, expected.text("cell_id").unwrap(), "{file}");
+    }
+    let Some(golden) = crate::golden_folder() else { return };
+    let nine = Reference::nine_v2(&golden);
+    let folder = golden.join("ref/isp_v2_more/emb");
+    let all: Vec<usize> = (0..9).collect();
+    t(&folder, "cls_layer-1.csv", &nine, &all, 1_000);
+    t(&folder, "cls_layer-1_max5cells.csv", &nine, &all, 5);
+    let dcm = nine.dataset.filter("state", &[MetadataValue::Text("dcm")]).unwrap();
+    t(&folder, "cls_layer-1_filtered.csv", &nine, &dcm, 1_000);
+    let v1 = Reference::nine_v1(&golden);
+    let folder = golden.join("ref/isp_v1/emb");
+    t(&folder, "cell_layer-1_max5cells.csv", &v1, &all, 5);
+    t(&folder, "cell_layer0.csv", &v1, &all, 1_000);
 }
 
 #[test]

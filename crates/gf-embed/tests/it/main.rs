@@ -3,7 +3,9 @@
 
 mod analyses;
 mod batches;
+mod files;
 mod golden;
+mod maps;
 mod states;
 mod suite;
 mod table;

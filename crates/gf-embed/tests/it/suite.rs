@@ -3,7 +3,10 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::{Tensor, TensorData, backend::Backend};
-use gf_embed::{CellReader, EmbedLayer, EmbedOptions, Error, Readout, embed_cells, mean_pool};
+use gf_embed::{
+    CellReader, EmbedLayer, EmbedOptions, Error, GeneTokens, Readout, embed_cells, embed_genes,
+    mean_pool,
+};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
 
@@ -28,6 +31,7 @@ pub fn suite<B: Backend>(device: &B::Device) {
     pooling_is_the_mean_of_the_range::<B>(device);
     cells_are_the_mean_of_their_genes(&encoder, &reader, device);
     cells_without_genes_have_no_mean(&encoder, &vocabulary, device);
+    genes_have_the_state_at_their_place(&encoder, &reader, device);
     layers_differ(&encoder, &reader, device);
     progress_can_interrupt(&encoder, &reader, device);
     unfit_rows_are_refused(&reader);
@@ -131,6 +135,33 @@ fn cells_are_the_mean_of_their_genes<B: Backend>(
             let expected = sum / (tokens.len() - 2) as f32;
             let difference = (found - expected).abs();
             assert!(difference <= ROUNDING, "row {row}, {column}: {found}, expected {expected}");
+        }
+    }
+}
+
+fn genes_have_the_state_at_their_place<B: Backend>(
+    encoder: &Encoder<B>,
+    reader: &CellReader<'_>,
+    device: &B::Device,
+) {
+    let options =
+        EmbedOptions { layer: EmbedLayer::Last, tokens_per_batch: 10, ..EmbedOptions::default() };
+    let rows = [3, 1, 0];
+    let (genes, go_on) = (GeneTokens::Genes, &mut go_on);
+    let states = embed_genes(encoder, reader, &rows, genes, &options, device, go_on).unwrap();
+    assert_eq!(states.rows, [3, 3, 3, 1, 1, 1, 1, 1, 1, 0, 0]);
+    assert_eq!(states.positions, [1, 2, 3, 1, 2, 3, 4, 5, 6, 1, 2]);
+    assert_eq!(
+        states.tokens.iter().map(|t| t.0).collect::<Vec<_>>(),
+        [12, 11, 10, 4, 5, 6, 7, 8, 9, 5, 9]
+    );
+    for (i, (&row, &position)) in states.rows.iter().zip(&states.positions).enumerate() {
+        let tokens = reader.tokens(row).unwrap();
+        let hidden = encoder.hidden_state(&reader.input(&[&tokens], device), 2);
+        let hidden: Vec<f32> = hidden.into_data().iter::<f32>().collect();
+        for (found, expected) in states.values.row(i).iter().zip(&hidden[16 * position..]) {
+            let difference = (found - expected).abs();
+            assert!(difference <= ROUNDING, "row {row}, {position}: {found}, expected {expected}");
         }
     }
 }
