@@ -16,6 +16,8 @@ fn each_command_shows_an_example() {
         "separability",
         "map",
         "perturb",
+        "merge",
+        "stats",
         "report",
     ] {
         let help = ok(&folder, &format!("{command} --help"));
