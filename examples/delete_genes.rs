@@ -9,7 +9,7 @@ use std::{env, error::Error, ops::ControlFlow, path::PathBuf};
 use burn_flex::{Flex, FlexDevice};
 use gf_embed::CellReader;
 use gf_model::checkpoint::load_encoder;
-use gf_perturb::{PerturbOptions, rank, run};
+use gf_perturb::{CellShifts, PerturbOptions, rank, run};
 use gf_tokenize::Dataset;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,12 +26,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let Some(&row) = dataset.longest_first(0..dataset.len())?.last() else {
         return Err("the data set is empty".into());
     };
-    let options = PerturbOptions::default();
+    let options = PerturbOptions::new(config.max_position_embeddings);
     let mut go_on = |_| ControlFlow::Continue(());
-    let cells = run(&encoder, &reader, &[row], &options, &FlexDevice, &mut go_on)?;
-    println!("cell {}, {} genes", dataset.cell_id(row)?, cells[0].genes.len());
-    for effect in rank(&cells).iter().take(10) {
-        let name = vocabulary.name(effect.gene).unwrap_or_default();
+    let mut effects = Vec::new();
+    let mut take = |cell: CellShifts| {
+        effects.extend(cell.effects);
+        Ok(())
+    };
+    run(&encoder, &reader, &[row], &options, &FlexDevice, &mut go_on, &mut take)?;
+    println!("cell {}, {} genes", dataset.cell_id(row)?, effects.len());
+    for effect in rank(&effects).iter().take(10) {
+        let name = vocabulary.name(effect.genes[0]).unwrap_or_default();
         println!("{name}  1 − cosine = {:.3e}", effect.mean_shift);
     }
     Ok(())

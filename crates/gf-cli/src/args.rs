@@ -74,8 +74,12 @@ pub enum Command {
     Separability(commands::separability::SeparabilityArgs),
     /// Draw embeddings as a map in two dimensions.
     Map(commands::map::MapArgs),
-    /// Delete genes in silico and rank them by how far the cells move.
+    /// Perturb genes in silico and rank them by how far the cells move.
     Perturb(commands::perturb::PerturbArgs),
+    /// Join the shards of a perturbation run.
+    Merge(commands::merge::MergeArgs),
+    /// Make the reference's tables of statistics from perturbation results.
+    Stats(commands::stats::StatsArgs),
     /// Gather results into one self-contained HTML page.
     Report(commands::report::ReportArgs),
 }

@@ -5,12 +5,14 @@ pub mod export;
 pub mod ingest;
 pub mod map;
 pub mod medians;
+pub mod merge;
 pub mod perturb;
 pub mod pretrain;
 pub mod quantize;
 pub mod report;
 pub mod separability;
 pub mod similarity;
+pub mod stats;
 pub mod tokenize;
 
 mod cells;
@@ -42,6 +44,8 @@ pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
         Command::Separability(args) => separability::run(args, shell),
         Command::Map(args) => map::run(args, &cli.common, shell),
         Command::Perturb(args) => perturb::run(args, &cli.common, shell),
+        Command::Merge(args) => merge::run(args, shell),
+        Command::Stats(args) => stats::run(args, shell),
         Command::Report(args) => report::run(args, shell),
     }
 }

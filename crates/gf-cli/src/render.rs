@@ -254,7 +254,7 @@ pub fn ranking<'a>(
     let mut table = table(&["gene", "mean shift (1 − cosine)", "sd", "cells"]);
     for effect in effects {
         table.add_row([
-            name(effect.gene),
+            effect.genes.iter().map(|&gene| name(gene)).collect::<Vec<_>>().join(" + "),
             format!("{:.3e}", effect.mean_shift),
             format!("{:.1e}", effect.stdev_shift),
             effect.n_detections.to_string(),

@@ -1,18 +1,21 @@
-//! **gf-perturb** asks what happens to a cell when a gene is taken away.
+//! **gf-perturb** asks what happens to a cell when genes are taken away or put first.
 //!
-//! A [`deletion`](perturbation::delete) is a pure edit of a cell's tokens. [`run`]
-//! deletes each gene of each chosen cell in turn, reads the CLS embedding again and
-//! gives the cosine to the cell's own embedding ([`CellShifts`]). [`rank`] gathers
-//! these by gene: its effect is the mean over cells of `1 − cosine`.
+//! An [`Edit`](perturbation::Edit) is a pure edit of a cell's tokens. [`run`] makes the
+//! edited cells of each chosen cell, reads them again and gives, cell by cell, cosines to
+//! the cell before and shifts toward states ([`CellShifts`]). A
+//! [`ShardWriter`](store::ShardWriter) keeps them in one file that a killed run goes on
+//! with. [`rank`] gathers them by gene: its effect is the mean over cells of
+//! `1 − cosine`. [`stats`] has the reference's statistics.
 //!
 //! All variants of a cell have one length, so no batch is padded; nothing above the
-//! layer that is read is computed, and in that layer only the CLS row.
+//! layer that is read is computed, and where CLS alone is read, in that layer only its
+//! row.
 //!
 //! ```
-//! use gf_perturb::perturbation::delete;
+//! use gf_perturb::perturbation::Edit;
 //!
-//! // <cls>, three genes in order of their rank, <eos>: the second gene is deleted.
-//! assert_eq!(delete(&[2, 71, 44, 93, 3], 2), [2, 71, 93, 3]);
+//! // Three genes in order of their rank: the second is deleted.
+//! assert_eq!(Edit::Delete.apply(&[71, 44, 93], &[44]), [71, 93]);
 //! ```
 //!
 //! This crate must never know how weights are quantised or trained.
@@ -20,14 +23,17 @@
 pub mod perturbation;
 
 mod plan;
+mod readout;
 mod run;
 mod shift;
 
 pub mod output;
+pub mod stats;
+pub mod store;
 
 mod error;
 
 pub use error::Error;
 pub use plan::{CellChoice, choose_cells};
 pub use run::{PerturbOptions, Progress, count_passes, run};
-pub use shift::{CellShifts, GeneEffect, rank};
+pub use shift::{CellShifts, Effect, GeneEffect, rank};

@@ -1,19 +1,28 @@
 //! `gf perturb`
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    hash::Hasher,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use burn::tensor::backend::Backend;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use gf_corpus::{Annotation, GeneId, Resolution};
-use gf_embed::{CellReader, EmbedOptions, Embeddings};
+use gf_embed::{CellReader, EmbedOptions, Embeddings, Readout, StateEmbeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
-    CellChoice, CellShifts, GeneEffect, PerturbOptions, Progress, choose_cells,
-    output::{write_cell_shifts, write_ranking},
+    CellChoice, Effect, GeneEffect, PerturbOptions, Progress, choose_cells,
+    output::{GeneNames, write_ranking},
+    perturbation::{Edit, Quartiles, Targets},
     rank,
+    store::{ShardKey, ShardReader, ShardWriter},
 };
 use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::{
     DEFAULT_SEED,
@@ -25,8 +34,10 @@ use crate::{
 
 /// File of the ranked genes in a run folder.
 const RANKING_FILE: &str = "ranking.csv";
-/// File of every single deletion in a run folder.
-const CELL_SHIFTS_FILE: &str = "cell_shifts.csv";
+/// File of every single effect in a run folder.
+const SHIFTS_FILE: &str = "shifts.arrow";
+/// What an interrupted run leaves for the next one.
+const UNFINISHED: [&str; 2] = [".shifts.arrow.partial", ".shifts.arrow.journal"];
 /// A gene must be seen in so many of the cells to be printed: a mean over fewer
 /// says more about the cell than about the gene.
 const MIN_PRINTED_DETECTIONS: usize = 3;
@@ -35,20 +46,46 @@ const MIN_PRINTED_DETECTIONS: usize = 3;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  gf perturb --model pretrain/model --data cells.dataset -o perturb \\\n    \
-    --filter cell_type=cardiomyocyte --max-cells 20\n\n\
+    --filter cell_type=cardiomyocyte --max-cells 20\n  \
+    gf perturb --model model --data cells.dataset -o gata4 --genes GATA4 --read-genes\n\n\
     Every gene of each chosen cell is deleted in turn. The effect of a gene is the\n\
-    mean over cells of 1 - cosine between the cell's embedding with and without it."
+    mean over cells of 1 - cosine between the cell's embedding with and without it.\n\
+    Interrupted or killed, the same command goes on after the last whole cell."
 )]
 pub struct PerturbArgs {
     #[command(flatten)]
     cells: CellArgs,
-    /// Run folder to write: ranking.csv and cell_shifts.csv.
+    /// Run folder to write: shifts.arrow (every effect, for gf stats) and ranking.csv.
     #[arg(short, long, value_name = "RUN")]
     output: PathBuf,
-    /// Genes to delete, each by itself: all, a list A,B of Ensembl ids, symbols or
+    /// Genes to perturb, each by itself: all, a list A,B of Ensembl ids, symbols or
     /// aliases, or @FILE with one on each line.
     #[arg(long, default_value = "all", value_name = "GENES")]
     genes: String,
+    /// Perturb the listed genes together instead of each by itself.
+    #[arg(long, conflicts_with = "anchor")]
+    together: bool,
+    /// Perturb every gene together with this one.
+    #[arg(long, value_name = "GENE")]
+    anchor: Option<String>,
+    /// What is done to genes.
+    #[arg(long, value_enum, default_value = "delete")]
+    edit: EditArg,
+    /// Quarters of the encoding by which inhibit and activate shift a gene: 1, 2 or 3.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3), value_name = "N")]
+    quartiles: u8,
+    /// What stands for the cell: its CLS token, or its genes (the only choice for V1).
+    #[arg(long, value_enum, default_value = "cls")]
+    mode: Mode,
+    /// Compare each remaining gene as well.
+    #[arg(long)]
+    read_genes: bool,
+    /// Measure shifts toward these states: the .json of `gf embed --states`.
+    #[arg(long, value_name = "FILE")]
+    states: Option<PathBuf>,
+    /// Do only the I-th of N parts of the cells, as I/N; join them with `gf merge`.
+    #[arg(long, default_value = "1/1", value_parser = parse_shard, value_name = "I/N")]
+    shard: (usize, usize),
     /// Only cells with this value in a metadata column; may be repeated.
     #[arg(long, value_parser = parse_filter, value_name = "COLUMN=VALUE")]
     filter: Vec<(String, String)>,
@@ -60,26 +97,104 @@ pub struct PerturbArgs {
     top: usize,
 }
 
+/// What is done to genes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum EditArg {
+    /// Take them out.
+    Delete,
+    /// Put them first.
+    Overexpress,
+    /// Shift them down.
+    Inhibit,
+    /// Shift them up.
+    Activate,
+}
+
+/// What stands for a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Its CLS token.
+    Cls,
+    /// Its genes.
+    Cell,
+}
+
+fn parse_shard(text: &str) -> Result<(usize, usize), String> {
+    let numbers = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let is_part = |&(i, n): &(usize, usize)| (1..=n).contains(&i);
+    numbers.filter(is_part).ok_or_else(|| format!("found {text:?}, expected I/N, as 1/8"))
+}
+
 fn parse_filter(text: &str) -> Result<(String, String), String> {
     let pair =
         text.split_once('=').ok_or_else(|| format!("found {text:?}, expected COLUMN=VALUE"))?;
     Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
-/// Deletes genes and ranks them.
+impl PerturbArgs {
+    fn edit(&self) -> Result<Edit, Failure> {
+        let quartiles = || {
+            Quartiles::new(self.quartiles).ok_or_else(|| {
+                Failure::Usage(format!("found --quartiles {}, expected 1 to 3", self.quartiles))
+            })
+        };
+        Ok(match self.edit {
+            EditArg::Delete => Edit::Delete,
+            EditArg::Overexpress => Edit::Overexpress,
+            EditArg::Inhibit => Edit::Inhibit(quartiles()?),
+            EditArg::Activate => Edit::Activate(quartiles()?),
+        })
+    }
+
+    fn targets(&self, vocabulary: &Vocabulary) -> Result<Targets, Failure> {
+        let listed = listed_genes(&self.genes, vocabulary)?;
+        match (&self.anchor, listed) {
+            (Some(_), Some(_)) => {
+                Err(Failure::Usage("found --anchor with --genes, expected one of them".to_owned()))
+            }
+            (Some(anchor), None) => Ok(Targets::WithAnchor(token(anchor, vocabulary)?)),
+            (None, None) if self.together => Err(Failure::Usage(
+                "found --together without a list, expected --genes A,B".to_owned(),
+            )),
+            (None, None) => Ok(Targets::All),
+            (None, Some(genes)) if self.together => Ok(Targets::Together(genes)),
+            (None, Some(genes)) => Ok(Targets::Each(genes)),
+        }
+    }
+
+    /// The part of the cells that this shard does.
+    fn part<'r>(&self, rows: &'r [usize]) -> &'r [usize] {
+        let (i, n) = self.shard;
+        &rows[(i - 1) * rows.len() / n..i * rows.len() / n]
+    }
+}
+
+/// Perturbs genes and ranks them.
 pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Failure> {
     let (dataset, vocabulary) = args.cells.open()?;
     let seed = common.seed.unwrap_or(DEFAULT_SEED);
     let choice = CellChoice { filters: args.filter.clone(), max_cells: args.max_cells, seed };
     let rows = choose_cells(&dataset, &choice)?;
     let reading = args.cells.options(common.device);
-    let genes = chosen_genes(&args.genes, &vocabulary)?;
-    claim_folder(&args.output, &[RANKING_FILE, CELL_SHIFTS_FILE])?;
-    common.device.run(Perturbing { args, dataset, vocabulary, rows, reading, genes, shell })
+    let (edit, targets) = (args.edit()?, args.targets(&vocabulary)?);
+    let states = args.states.as_deref().map(StateEmbeddings::read_json).transpose()?;
+    let readout = if args.mode == Mode::Cls { Readout::Cls } else { Readout::Cell };
+    let options = PerturbOptions {
+        edit,
+        targets,
+        readout,
+        layer: reading.layer,
+        reads_genes: args.read_genes,
+        states: states.unwrap_or_default(),
+        batches_at_once: reading.batches_at_once,
+        ..PerturbOptions::new(0)
+    };
+    claim_folder(&args.output, &[RANKING_FILE, SHIFTS_FILE, UNFINISHED[0], UNFINISHED[1]])?;
+    common.device.run(Perturbing { args, dataset, vocabulary, rows, reading, options, shell })
 }
 
-/// The tokens of `--genes`; `None` for all.
-fn chosen_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<BTreeSet<TokenId>>, Failure> {
+/// The tokens of `--genes`, in their order; `None` for all.
+fn listed_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<Vec<TokenId>>, Failure> {
     if text == "all" {
         return Ok(None);
     }
@@ -89,8 +204,13 @@ fn chosen_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<BTreeSet<T
         None => text.to_owned(),
     };
     let names = listed.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty());
-    let genes: BTreeSet<TokenId> =
-        names.map(|name| token(name, vocabulary)).collect::<Result<_, _>>()?;
+    let mut genes = Vec::new();
+    for name in names {
+        let gene = token(name, vocabulary)?;
+        if !genes.contains(&gene) {
+            genes.push(gene);
+        }
+    }
     if genes.is_empty() {
         return Err(Failure::Usage(format!("--genes {text}: no gene, expected at least one")));
     }
@@ -128,46 +248,54 @@ struct Perturbing<'a> {
     vocabulary: Vocabulary,
     rows: Vec<usize>,
     reading: EmbedOptions,
-    genes: Option<BTreeSet<TokenId>>,
+    options: PerturbOptions,
     shell: &'a Shell,
 }
 
 impl Job for Perturbing<'_> {
-    fn run<B: Backend>(self, device: &B::Device) -> Result<(), Failure> {
+    fn run<B: Backend>(mut self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
+        self.options.max_length = config.max_position_embeddings;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
-        let (shifts, agreement) = match (stored, self.args.cells.precision) {
+        let agreement = match (stored, self.args.cells.precision) {
             (Stored::Dense(encoder), Precision::F32) => {
-                (self.delete(&encoder, &reader, device)?, None)
+                self.perturb(&encoder, &reader, device)?;
+                None
             }
             (Stored::Dense(encoder), Precision::Int8) => {
                 let to_int8 = |encoder| quantize_int8(encoder, Activations::Int8);
-                self.compare(encoder, to_int8, &reader, device)?
+                Some(self.compare(encoder, to_int8, &reader, device)?)
             }
             (Stored::Dense(encoder), Precision::Nf4) => {
-                self.compare(encoder, quantize_nf4, &reader, device)?
+                Some(self.compare(encoder, quantize_nf4, &reader, device)?)
             }
-            (Stored::Int8(encoder), _) => (self.delete(&encoder, &reader, device)?, None),
-            (Stored::Nf4(encoder), _) => (self.delete(&encoder, &reader, device)?, None),
+            (Stored::Int8(encoder), _) => {
+                self.perturb(&encoder, &reader, device)?;
+                None
+            }
+            (Stored::Nf4(encoder), _) => {
+                self.perturb(&encoder, &reader, device)?;
+                None
+            }
         };
-        self.report(&shifts, agreement)
+        self.report(agreement)
     }
 }
 
 impl Perturbing<'_> {
-    /// Shifts of the quantised encoder, and how its embeddings agree with the full one's.
+    /// Perturbs through the quantised encoder; says how its embeddings agree with the full one's.
     fn compare<B: Backend, P: Projection<B>>(
         &self,
         encoder: Encoder<B>,
         quantize: impl FnOnce(Encoder<B>) -> Encoder<B, P>,
         reader: &CellReader<'_>,
         device: &B::Device,
-    ) -> Result<(Vec<CellShifts>, Option<Agreement>), Failure> {
+    ) -> Result<Agreement, Failure> {
         let full = self.embed(&encoder, reader, device)?;
         let quantised = quantize(encoder);
         let embeddings = self.embed(&quantised, reader, device)?;
-        let agreement = Agreement::between(self.args.cells.precision, &embeddings, &full);
-        Ok((self.delete(&quantised, reader, device)?, Some(agreement)))
+        self.perturb(&quantised, reader, device)?;
+        Ok(Agreement::between(self.args.cells.precision, &embeddings, &full))
     }
 
     fn embed<B: Backend, P: Projection<B>>(
@@ -176,55 +304,98 @@ impl Perturbing<'_> {
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Embeddings, Failure> {
-        embed_rows(encoder, reader, &self.rows, &self.reading, device, self.shell)
+        let reading = EmbedOptions { readout: self.options.readout, ..self.reading };
+        embed_rows(encoder, reader, self.args.part(&self.rows), &reading, device, self.shell)
     }
 
-    fn delete<B: Backend, P: Projection<B>>(
+    /// Perturbs the cells that are not yet in the file of results.
+    fn perturb<B: Backend, P: Projection<B>>(
         &self,
         encoder: &Encoder<B, P>,
         reader: &CellReader<'_>,
         device: &B::Device,
-    ) -> Result<Vec<CellShifts>, Failure> {
-        let EmbedOptions { layer, batches_at_once, .. } = self.reading;
-        let genes = self.genes.clone();
-        let options = PerturbOptions { layer, genes, batches_at_once, ..PerturbOptions::default() };
-        let mut meter = self.shell.progress("deleting genes", "forward passes");
-        let mut update = |p: Progress| meter.update(p.done, p.total, "");
-        match gf_perturb::run(encoder, reader, &self.rows, &options, device, &mut update) {
-            Err(gf_perturb::Error::Interrupted { done, total }) => {
-                Err(Failure::Interrupted(format!(
-                    "after {done} of {total} forward passes; {} was not written",
-                    self.args.output.display()
-                )))
+    ) -> Result<(), Failure> {
+        let path = self.args.output.join(SHIFTS_FILE);
+        fs::create_dir_all(&self.args.output).map_err(failure(&self.args.output))?;
+        let rows = self.args.part(&self.rows);
+        let key = ShardKey {
+            settings: self.settings(reader)?,
+            states: self.options.states.iter().map(|(state, _)| state.to_owned()).collect(),
+            shard: self.args.shard,
+            n_cells: rows.len(),
+        };
+        let mut writer = ShardWriter::open(&path, &key)?;
+        let left = &rows[writer.n_done()..];
+        if !left.is_empty() {
+            let mut meter = self.shell.progress("perturbing genes", "forward passes");
+            let mut update = |p: Progress| meter.update(p.done, p.total, "");
+            let mut take = |cell| writer.push(&cell);
+            let run = gf_perturb::run;
+            match run(encoder, reader, left, &self.options, device, &mut update, &mut take) {
+                Err(gf_perturb::Error::Interrupted { done, total }) => {
+                    return Err(Failure::Interrupted(format!(
+                        "after {done} of {total} forward passes; the same command goes on after {} of {} cells",
+                        writer.n_done(),
+                        rows.len()
+                    )));
+                }
+                other => other?,
             }
-            other => Ok(other?),
         }
+        Ok(writer.finish()?)
     }
 
-    fn report(&self, shifts: &[CellShifts], agreement: Option<Agreement>) -> Result<(), Failure> {
+    /// Everything the numbers depend on: contents, not paths, so that shards of several
+    /// machines can be joined.
+    fn settings(&self, reader: &CellReader<'_>) -> Result<String, Failure> {
+        let mut cells = Xxh3Default::new();
+        for &row in &self.rows {
+            let tokens = reader.tokens(row)?;
+            cells.write_usize(tokens.len());
+            tokens.iter().for_each(|&token| cells.write_i32(token));
+        }
+        let mut states = Xxh3Default::new();
+        for (_, state) in self.options.states.iter() {
+            state.iter().for_each(|x| states.write_u32(x.to_bits()));
+        }
+        let PerturbOptions { edit, targets, layer, readout, reads_genes, .. } = &self.options;
+        let settings = serde_json::json!({
+            "gf": env!("CARGO_PKG_VERSION"),
+            "model": content_hash(&self.args.cells.model.join("model.safetensors"))?,
+            "vocabulary": self.vocabulary.content_hash(),
+            "cells": format!("{:016x}", cells.digest()),
+            "states": format!("{:016x}", states.digest()),
+            "edit": format!("{edit:?}"),
+            "targets": format!("{targets:?}"),
+            "layer": format!("{layer:?}"),
+            "readout": format!("{readout:?}"),
+            "reads_genes": reads_genes,
+            "precision": format!("{:?}", self.args.cells.precision),
+        });
+        Ok(settings.to_string())
+    }
+
+    fn report(&self, agreement: Option<Agreement>) -> Result<(), Failure> {
         let output = &self.args.output;
-        fs::create_dir_all(output)
-            .map_err(|error| Failure::Error(format!("{}: {error}", output.display()).into()))?;
         let annotation = Annotation::shipped()?;
         let symbol = |id: &str| {
             let gene = annotation.gene(id.parse().ok()?)?;
             Some(gene.symbol.clone())
         };
-        let effects = rank(shifts);
-        write_ranking(&output.join(RANKING_FILE), &effects, &self.vocabulary, symbol)?;
-        write_cell_shifts(&output.join(CELL_SHIFTS_FILE), shifts, &self.vocabulary)?;
-        let n_deletions: usize = shifts.iter().map(|cell| cell.genes.len()).sum();
+        let names = GeneNames { vocabulary: &self.vocabulary, symbol: &symbol };
+        let cells = ShardReader::open(&output.join(SHIFTS_FILE))?;
+        let all: Vec<Effect> =
+            cells.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let effects = rank(&all);
+        write_ranking(&output.join(RANKING_FILE), &effects, &names)?;
 
-        let detections = MIN_PRINTED_DETECTIONS.min(self.rows.len());
+        let n_cells = self.args.part(&self.rows).len();
+        let detections = MIN_PRINTED_DETECTIONS.min(n_cells);
         let printed = effects.iter().filter(|effect| effect.n_detections >= detections);
-        let name = |token: TokenId| {
-            let id = self.vocabulary.name(token).unwrap_or_default();
-            symbol(&id).unwrap_or(id)
-        };
+        let name = |token: TokenId| names.symbol(token);
         self.shell.say(render::ranking(printed.take(self.args.top), name))?;
         self.shell.say(format!(
-            "genes detected in at least {detections} of {} cells; all {} genes are in {}",
-            self.rows.len(),
+            "genes perturbed in at least {detections} of {n_cells} cells; all {} are in {}",
             render::thousands(effects.len() as u64),
             output.join(RANKING_FILE).display(),
         ))?;
@@ -237,17 +408,38 @@ impl Perturbing<'_> {
         }
         self.shell.summary(&serde_json::json!({
             "run": output,
-            "cells": self.rows.len(),
-            "deletions": n_deletions,
+            "cells": n_cells,
+            "perturbations": all.len(),
             "genes": effects.len(),
             "undetected_genes": missing,
             "agreement": agreement,
         }))
     }
 
-    /// Chosen genes that no chosen cell has.
+    /// Listed genes that were perturbed in no cell.
     fn undetected(&self, effects: &[GeneEffect]) -> impl Iterator<Item = TokenId> {
-        let detected: BTreeSet<TokenId> = effects.iter().map(|effect| effect.gene).collect();
-        self.genes.iter().flatten().copied().filter(move |gene| !detected.contains(gene))
+        let detected: BTreeSet<TokenId> =
+            effects.iter().flat_map(|effect| effect.genes.iter().copied()).collect();
+        let listed: &[TokenId] = match &self.options.targets {
+            Targets::Each(genes) | Targets::Together(genes) => genes,
+            Targets::All | Targets::WithAnchor(_) => &[],
+        };
+        listed.iter().copied().filter(move |gene| !detected.contains(gene))
+    }
+}
+
+fn failure(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
+    move |error| Failure::Error(format!("{}: {error}", path.display()).into())
+}
+
+/// The XXH3-64 of a file.
+fn content_hash(path: &Path) -> Result<String, Failure> {
+    let mut file = File::open(path).map_err(failure(path))?;
+    let (mut hash, mut buffer) = (Xxh3Default::new(), vec![0; 1 << 20]);
+    loop {
+        match file.read(&mut buffer).map_err(failure(path))? {
+            0 => return Ok(format!("{:016x}", hash.digest())),
+            n => hash.update(&buffer[..n]),
+        }
     }
 }

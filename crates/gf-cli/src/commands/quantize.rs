@@ -9,7 +9,7 @@ use gf_model::{
     Encoder, EncoderConfig, EncoderInput, Projection,
     checkpoint::{CONFIG_FILE, WEIGHTS_FILE},
 };
-use gf_perturb::{CellChoice, PerturbOptions, choose_cells, rank};
+use gf_perturb::{CellChoice, CellShifts, PerturbOptions, choose_cells, rank};
 use gf_quant::{
     checkpoint::{WeightFormat, load_int8_encoder, load_nf4_encoder, quantize_folder},
     footprint::{Footprint, NumberFormat},
@@ -195,12 +195,18 @@ impl Comparison<'_> {
             states.extend(values.chunks(d_model).map(<[f32]>::to_vec));
         }
         let (layer, batches_at_once) = (options.layer, options.batches_at_once);
-        let options = PerturbOptions { layer, batches_at_once, ..PerturbOptions::default() };
+        let [max_length, _] = encoder.embeddings.position_embeddings.weight.dims();
+        let options = PerturbOptions { layer, batches_at_once, ..PerturbOptions::new(max_length) };
         let mut meter = self.shell.progress("deleting genes", "forward passes");
         let mut update = |p: gf_perturb::Progress| meter.update(p.done, p.total, "");
-        let shifts = gf_perturb::run(encoder, reader, &self.rows, &options, device, &mut update)
+        let mut effects = Vec::new();
+        let mut take = |cell: CellShifts| {
+            effects.extend(cell.effects);
+            Ok(())
+        };
+        gf_perturb::run(encoder, reader, &self.rows, &options, device, &mut update, &mut take)
             .map_err(|error| self.interrupted(error))?;
-        let top = rank(&shifts).iter().take(TOP_GENES).map(|effect| effect.gene).collect();
+        let top = rank(&effects).into_iter().take(TOP_GENES).flat_map(|e| e.genes).collect();
         Ok(Reading { states, embeddings, top })
     }
 

@@ -17,6 +17,8 @@ fn each_command_shows_an_example() {
         "separability",
         "map",
         "perturb",
+        "merge",
+        "stats",
         "report",
     ] {
         let help = ok(&folder, &format!("{command} --help"));

@@ -45,8 +45,17 @@ fn counts_become_ranked_genes_and_a_page() {
 
     let perturbed = json(folder, &format!("perturb {model} --max-cells 4 -o perturb"));
     assert_eq!((&perturbed["cells"], &perturbed["agreement"]), (&4.into(), &().into()));
-    let shifts = fs::read_to_string(folder.join("perturb/cell_shifts.csv")).unwrap();
-    assert_eq!(shifts.lines().count() as u64, 1 + perturbed["deletions"].as_u64().unwrap());
+    let stats = "stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv";
+    ok(folder, &format!("{stats} --mode aggregate-data -o cosines.csv"));
+    let cosines = fs::read_to_string(folder.join("cosines.csv")).unwrap();
+    let n_perturbations = perturbed["perturbations"].as_u64().unwrap();
+    assert_eq!(cosines.lines().count() as u64, 1 + n_perturbations);
+    for i in 1..=2 {
+        ok(folder, &format!("perturb {model} --max-cells 4 --shard {i}/2 -o part{i}"));
+    }
+    ok(folder, "merge part2/shifts.arrow part1/shifts.arrow -o merged.arrow");
+    let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
+    assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
 
     ok(folder, "report . -o report.html");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();

@@ -6,7 +6,9 @@ use burn::tensor::backend::Backend;
 use gf_embed::{CellReader, similarity::cosine};
 use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
-    CellChoice, Error, PerturbOptions, choose_cells, count_passes, perturbation::delete, run,
+    CellChoice, CellShifts, Error, PerturbOptions, Progress, choose_cells, count_passes,
+    perturbation::{Edit, Targets},
+    run,
 };
 use gf_tokenize::{
     Dataset, DatasetWriter, MetadataKind, MetadataValue, TokenId, TokenSequence, Vocabulary,
@@ -67,6 +69,22 @@ fn go_on(_: gf_perturb::Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
+/// The cells that a run gives.
+fn cells<B: Backend>(
+    (encoder, reader, device): (&Encoder<B>, &CellReader<'_>, &B::Device),
+    rows: &[usize],
+    options: &PerturbOptions,
+    progress: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Vec<CellShifts>, Error> {
+    let mut cells = Vec::new();
+    let mut take = |cell| {
+        cells.push(cell);
+        Ok(())
+    };
+    run(encoder, reader, rows, options, device, progress, &mut take)?;
+    Ok(cells)
+}
+
 /// The slow oracle: one variant at a time through the whole hidden state.
 fn batches_change_nothing<B: Backend>(
     encoder: &Encoder<B>,
@@ -78,14 +96,15 @@ fn batches_change_nothing<B: Backend>(
         hidden.narrow(1, 0, 1).into_data().iter::<f32>().collect()
     };
     let options =
-        PerturbOptions { tokens_per_batch: 24, batches_at_once: 2, ..PerturbOptions::default() };
-    let cells = run(encoder, reader, &[0, 1, 2], &options, device, &mut go_on).unwrap();
-    for (row, cell) in cells.iter().enumerate() {
+        PerturbOptions { tokens_per_batch: 24, batches_at_once: 2, ..PerturbOptions::new(8) };
+    let found = cells((encoder, reader, device), &[0, 1, 2], &options, &mut go_on).unwrap();
+    for (row, cell) in found.iter().enumerate() {
         let tokens = reader.tokens(row).unwrap();
-        assert_eq!(cell.genes.len(), tokens.len() - 2);
-        for (i, found) in cell.cosines.iter().enumerate() {
-            assert_eq!(cell.genes[i].0 as i32, tokens[i + 1]);
-            let expected = cosine(&state(&delete(&tokens, i + 1)), &state(&tokens));
+        assert_eq!(cell.effects.len(), tokens.len() - 2);
+        for (i, effect) in cell.effects.iter().enumerate() {
+            let (found, gene) = (effect.cosine, tokens[i + 1]);
+            assert_eq!(effect.genes, [TokenId(gene as u32)]);
+            let expected = cosine(&state(&Edit::Delete.apply(&tokens, &[gene])), &state(&tokens));
             let difference = (found - expected).abs();
             assert!(difference <= ROUNDING, "cell {row}, gene {i}: {found}, expected {expected}");
         }
@@ -98,17 +117,17 @@ fn chosen_genes_alone_are_deleted<B: Backend>(
     device: &B::Device,
 ) {
     let chosen = |tokens: &[u32]| PerturbOptions {
-        genes: Some(tokens.iter().map(|&token| TokenId(token)).collect::<BTreeSet<_>>()),
-        ..PerturbOptions::default()
+        targets: Targets::Each(tokens.iter().map(|&token| TokenId(token)).collect()),
+        ..PerturbOptions::new(8)
     };
     let options = chosen(&[5, 12]);
     assert_eq!(count_passes(reader, &[0, 1, 2], &options).unwrap(), (1 + 1) + (2 + 1));
-    let cells = run(encoder, reader, &[0, 1, 2], &options, device, &mut go_on).unwrap();
+    let found = cells((encoder, reader, device), &[0, 1, 2], &options, &mut go_on).unwrap();
     let genes: Vec<Vec<u32>> =
-        cells.iter().map(|cell| cell.genes.iter().map(|gene| gene.0).collect()).collect();
-    assert_eq!(genes, [vec![5], vec![], vec![12, 5]]);
-    let error = run(encoder, reader, &[0], &chosen(&[13]), device, &mut go_on).unwrap_err();
-    assert!(matches!(error, Error::NothingToDelete { n_genes: 1, n_cells: 1 }), "{error}");
+        found.iter().map(|cell| cell.effects.iter().map(|e| e.genes[0].0).collect()).collect();
+    assert_eq!(genes, [vec![5], vec![], vec![5, 12]]);
+    let error = cells((encoder, reader, device), &[0], &chosen(&[13]), &mut go_on).unwrap_err();
+    assert!(matches!(error, Error::NothingToPerturb { n_cells: 1 }), "{error}");
 }
 
 fn runs_can_be_interrupted<B: Backend>(
@@ -117,8 +136,8 @@ fn runs_can_be_interrupted<B: Backend>(
     device: &B::Device,
 ) {
     let mut stop = |_| ControlFlow::Break(());
-    let options = PerturbOptions::default();
-    let error = run(encoder, reader, &[0], &options, device, &mut stop).unwrap_err();
+    let options = PerturbOptions::new(8);
+    let error = cells((encoder, reader, device), &[0], &options, &mut stop).unwrap_err();
     assert!(matches!(error, Error::Interrupted { done: 1, total: 7 }), "{error}");
 }
 
