@@ -59,5 +59,5 @@ pub(crate) fn add_norm<B: Backend>(
     residual: Tensor<B, 3>,
     x: Tensor<B, 3>,
 ) -> Tensor<B, 3> {
-    kernels::add_norm(norm, epsilon, &residual, &x).unwrap_or_else(|| norm.forward(residual + x))
+    kernels::add_norm(norm, epsilon, &residual, x).unwrap_or_else(|x| norm.forward(residual + x))
 }

@@ -20,6 +20,30 @@ pub fn view<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTen
     primitive.downcast::<FlexTensor>().ok().map(|flex| *flex)
 }
 
+/// Changes the numbers of a tensor, row after row, in their place if nobody else holds
+/// them; the tensor as it was where [`view`] gives nothing.
+pub fn update<B: Backend, const D: usize>(
+    tensor: Tensor<B, D>,
+    change: impl FnOnce(&mut [f32]),
+) -> Result<Tensor<B, D>, Tensor<B, D>> {
+    let is_f32 = tensor.dtype() == DType::F32;
+    let mut primitive = tensor.into_primitive().tensor();
+    let flex = (&mut primitive as &mut dyn Any).downcast_mut::<FlexTensor>();
+    let is_changed = match flex.filter(|_| is_f32) {
+        None => false,
+        Some(flex) => {
+            if !flex.is_contiguous() {
+                *flex = flex.to_contiguous();
+            }
+            let (start, end) = flex.layout().contiguous_offsets().unwrap_or((0, 0));
+            change(&mut flex.storage_mut()[start..end]);
+            true
+        }
+    };
+    let tensor = Tensor::from_primitive(TensorPrimitive::Float(primitive));
+    if is_changed { Ok(tensor) } else { Err(tensor) }
+}
+
 /// As [`view`], row after row without gaps.
 pub fn rows<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTensor> {
     view(tensor).map(|flex| if flex.is_contiguous() { flex } else { flex.to_contiguous() })

@@ -49,8 +49,8 @@ pub(crate) fn linear<B: Backend>(
         Some(bias) => flex::slice(&flex::rows(&bias.val())?).to_vec(),
         None => vec![0.0; d_output],
     };
-    let mut output = vec![0.0; batch_size * seq_length * d_output];
-    let layer = Product { weight: &weight, bias: &bias, d_input, d_output, activation };
+    let mut output = bias.repeat(batch_size * seq_length);
+    let layer = Product { weight: &weight, d_input, d_output, activation };
     layer.apply(flex::slice(&x), &mut output);
     flex::tensor(output, [batch_size, seq_length, d_output])
 }
@@ -68,13 +68,13 @@ fn panels<B: Backend>(weight: &Tensor<B, 2>) -> Option<Panels> {
 #[derive(Clone, Copy)]
 struct Product<'a> {
     weight: &'a Panels,
-    bias: &'a [f32],
     d_input: usize,
     d_output: usize,
     activation: Activation,
 }
 
 impl Product<'_> {
+    /// Adds the products to `y`, which holds the bias of each token.
     fn apply(self, x: &[f32], y: &mut [f32]) {
         let n_tokens = x.len() / self.d_input;
         let n = n_tokens.div_ceil(rayon::current_num_threads()).min(MAX_TOKENS);
@@ -93,11 +93,8 @@ struct Block<'a> {
 impl Tiled for Block<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Product { weight, bias, d_input, d_output, activation } = self.product;
+        let Product { weight, d_input, d_output, activation } = self.product;
         let n_tokens = self.x.len() / d_input;
-        for row in self.y.chunks_exact_mut(d_output) {
-            row.copy_from_slice(bias);
-        }
         for start in (0..d_input).step_by(DEPTH) {
             let end = d_input.min(start + DEPTH);
             let rectify = activation == Activation::Relu && end == d_input;

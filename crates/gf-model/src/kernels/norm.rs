@@ -13,29 +13,27 @@ const LANES: usize = 16;
 /// Rows that one thread takes at a time.
 const ROWS: usize = 64;
 
-/// `LayerNorm(residual + x)` over the last axis; shapes `[batch_size, seq_length, d_model]`.
+/// `LayerNorm(residual + x)` over the last axis, in the place of `x`, which comes back
+/// where it is not in host memory; shapes `[batch_size, seq_length, d_model]`.
 pub(crate) fn add_norm<B: Backend>(
     norm: &LayerNorm<B>,
     epsilon: f64,
     residual: &Tensor<B, 3>,
-    x: &Tensor<B, 3>,
-) -> Option<Tensor<B, 3>> {
-    let shape @ [.., d_model] = x.dims();
-    let (residual, x) = (flex::rows(residual)?, flex::rows(x)?);
-    let gamma = flex::rows(&norm.gamma.val())?;
-    let beta = flex::rows(&norm.beta.as_ref()?.val())?;
-    let mut output = vec![0.0; shape.iter().product()];
+    x: Tensor<B, 3>,
+) -> Result<Tensor<B, 3>, Tensor<B, 3>> {
+    let [.., d_model] = x.dims();
+    let beta = norm.beta.as_ref().and_then(|beta| flex::rows(&beta.val()));
+    let others = (flex::rows(residual), flex::rows(&norm.gamma.val()), beta);
+    let (Some(residual), Some(gamma), Some(beta)) = others else { return Err(x) };
     let scale =
         Scale { gamma: flex::slice(&gamma), beta: flex::slice(&beta), epsilon: epsilon as f32 };
-    let n = ROWS * d_model;
-    let blocks = output
-        .par_chunks_mut(n)
-        .zip(flex::slice(&residual).par_chunks(n))
-        .zip(flex::slice(&x).par_chunks(n));
-    blocks.for_each(|((output, a), b)| {
-        pulp::Arch::new().dispatch(|| scale.rows(output, a, b));
-    });
-    flex::tensor(output, shape)
+    flex::update(x, |x| {
+        let n = ROWS * d_model;
+        let blocks = x.par_chunks_mut(n).zip(flex::slice(&residual).par_chunks(n));
+        blocks.for_each(|(x, residual)| {
+            pulp::Arch::new().dispatch(|| scale.rows(x, residual));
+        });
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -47,13 +45,12 @@ struct Scale<'a> {
 
 impl Scale<'_> {
     #[inline(always)]
-    fn rows(self, output: &mut [f32], a: &[f32], b: &[f32]) {
+    fn rows(self, output: &mut [f32], residual: &[f32]) {
         let d_model = self.gamma.len();
-        let rows = output.chunks_exact_mut(d_model).zip(a.chunks_exact(d_model));
-        for ((output, a), b) in rows.zip(b.chunks_exact(d_model)) {
-            for (output, (a, b)) in output.iter_mut().zip(a.iter().zip(b)) {
-                *output = a + b;
-            }
+        for (output, residual) in
+            output.chunks_exact_mut(d_model).zip(residual.chunks_exact(d_model))
+        {
+            output.iter_mut().zip(residual).for_each(|(x, r)| *x = r + *x);
             self.normalise(output);
         }
     }

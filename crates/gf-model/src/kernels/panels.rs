@@ -24,10 +24,13 @@ impl Panels {
             let first = panel * n_columns;
             let columns = n_columns.min(width - first);
             for (p, to) in to.chunks_exact_mut(n_columns).enumerate() {
-                let from = values[p * row_stride + first * column_stride..].iter();
-                for (to, from) in to[..columns].iter_mut().zip(from.step_by(column_stride)) {
-                    *to = *from;
+                let from = &values[p * row_stride + first * column_stride..];
+                if column_stride == 1 {
+                    to[..columns].copy_from_slice(&from[..columns]);
+                    continue;
                 }
+                let from = from.iter().step_by(column_stride);
+                to[..columns].iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
         };
         panels.par_chunks_mut(depth * n_columns).enumerate().for_each(fill);
