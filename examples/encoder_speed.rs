@@ -8,6 +8,7 @@ use std::{env, error::Error, hint::black_box, time::Instant};
 use burn::tensor::{Distribution, Tensor};
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Projection};
+use gf_quant::{int8::Activations, quantize_int8};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let work = Work { config, length, batch };
     println!("matrix product: {:.0} GFLOP per CPU second", work.product_rate());
     work.report("f32", &encoder);
+    work.report("int8", &quantize_int8(encoder, Activations::Int8));
     Ok(())
 }
 
