@@ -9,6 +9,11 @@ use gf_quant::footprint::Footprint;
 use gf_tokenize::{TokenId, TokenizeReport};
 use gf_train::PretrainSummary;
 
+use crate::commands::perturb::Estimate;
+
+/// Bytes of a megabyte.
+const MB: u64 = 1_000_000;
+
 /// `1234567` as `1,234,567`.
 pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -263,6 +268,38 @@ pub fn ranking<'a>(
     table
 }
 
+/// What a perturbation run will take.
+pub fn estimate(estimate: &Estimate) -> Table {
+    let mut table = table(&["plan", ""]);
+    let mut add = |what: &str, text: String| {
+        table.add_row([what.to_owned(), text]);
+    };
+    add("cells", thousands(estimate.cells as u64));
+    add("edited cells", thousands(estimate.variants));
+    add("forward passes, one more for each original", thousands(estimate.forward_passes));
+    add("floating-point operations", format!("{:.3e}", estimate.operations));
+    add("operations per second, as timed", format!("{:.3e}", estimate.operations_per_second));
+    add("time of one device", duration(estimate.device_hours));
+    if estimate.devices.get() > 1 {
+        add(&format!("time of {} devices", estimate.devices), duration(estimate.hours));
+    }
+    if let Some(cost) = estimate.cost {
+        add("cost", format!("{cost:.2}"));
+    }
+    add("memory of the weights", format!("{} MB", thousands(estimate.weight_bytes.div_ceil(MB))));
+    let activations = thousands(estimate.activation_bytes.div_ceil(MB));
+    add("memory of the activations, about", format!("{activations} MB"));
+    table
+}
+
+/// Hours as seconds, minutes, hours or days, whichever reads best.
+fn duration(hours: f64) -> String {
+    let units = [(1.0 / 60.0, 3_600.0, "s"), (1.0, 60.0, "min"), (48.0, 1.0, "h")];
+    let unit = units.into_iter().find(|(limit, _, _)| hours < *limit);
+    let (_, per_hour, name) = unit.unwrap_or((f64::INFINITY, 1.0 / 24.0, "days"));
+    format!("{:.1} {name}", hours * per_hour)
+}
+
 /// Cosines of pairs: of each class its name, its pairs, their mean, standard deviation
 /// and median.
 pub fn similarity<'a>(classes: impl Iterator<Item = (&'a str, usize, [f64; 3])>) -> Table {
@@ -285,5 +322,18 @@ mod tests {
         t(999, "999");
         t(1_000, "1,000");
         t(1_234_567, "1,234,567");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        for (hours, text) in [
+            (0.01, "36.0 s"),
+            (0.5, "30.0 min"),
+            (1.0, "1.0 h"),
+            (47.9, "47.9 h"),
+            (48.0, "2.0 days"),
+        ] {
+            assert_eq!(super::duration(hours), text);
+        }
     }
 }

@@ -45,6 +45,11 @@ fn counts_become_ranked_genes_and_a_page() {
 
     let perturbed = json(folder, &format!("perturb {model} --max-cells 4 -o perturb"));
     assert_eq!((&perturbed["cells"], &perturbed["agreement"]), (&4.into(), &().into()));
+    let plan = json(folder, &format!("perturb {model} --max-cells 4 --plan --price 3600"));
+    assert_eq!((&plan["cells"], &plan["variants"]), (&4.into(), &perturbed["perturbations"]));
+    let number = |key: &str| plan[key].as_f64().unwrap();
+    let hours = number("operations") / number("operations_per_second") / 3600.0;
+    assert!((number("cost") / (hours * 3600.0) - 1.0).abs() < 1e-9, "{plan}");
     let stats = "stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv";
     ok(folder, &format!("{stats} --mode aggregate-data -o cosines.csv"));
     let cosines = fs::read_to_string(folder.join("cosines.csv")).unwrap();

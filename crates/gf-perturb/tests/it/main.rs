@@ -4,6 +4,7 @@
 mod golden;
 mod laws;
 mod output;
+mod plan;
 mod reference;
 mod stats;
 mod store;
