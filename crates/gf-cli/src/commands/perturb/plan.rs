@@ -35,7 +35,7 @@ pub struct PlanArgs {
     #[arg(long)]
     pub plan: bool,
     /// Price of an hour of one device, for the plan.
-    #[arg(long, requires = "plan", value_parser = parse_price, value_name = "PRICE")]
+    #[arg(long, requires = "plan", value_parser = parse_price, allow_hyphen_values = true, value_name = "PRICE")]
     price: Option<f64>,
     /// Devices like this one that share the cells, for the plan.
     #[arg(long, requires = "plan", default_value = "1", value_name = "N")]
