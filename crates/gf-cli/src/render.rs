@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use gf_corpus::{FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
-use gf_perturb::GeneEffect;
+use gf_perturb::{
+    GeneEffect,
+    stats::{GroupEffect, GroupPair},
+};
 use gf_quant::footprint::Footprint;
 use gf_tokenize::{TokenId, TokenizeReport};
 use gf_train::PretrainSummary;
@@ -263,6 +266,36 @@ pub fn ranking<'a>(
             format!("{:.3e}", effect.mean_shift),
             format!("{:.1e}", effect.stdev_shift),
             effect.n_detections.to_string(),
+        ]);
+    }
+    table
+}
+
+/// Groups of genes under a perturbation.
+pub fn group_effects(effects: &[GroupEffect]) -> Table {
+    let mut table = table(&["group", "genes", "in no cell", "mean shift (1 − cosine)", "sd"]);
+    for effect in effects {
+        table.add_row([
+            effect.name.clone(),
+            effect.shifts.len().to_string(),
+            effect.n_undetected.to_string(),
+            format!("{:.3e}", effect.mean),
+            format!("{:.1e}", effect.stdev),
+        ]);
+    }
+    table
+}
+
+/// Tests between groups of genes.
+pub fn group_pairs(effects: &[GroupEffect], pairs: &[GroupPair]) -> Table {
+    let mut table = table(&["rank-sum test", "z", "p", "FDR"]);
+    for pair in pairs {
+        let (a, b) = pair.groups;
+        table.add_row([
+            format!("{} against {}", effects[a].name, effects[b].name),
+            format!("{:.3}", pair.z),
+            format!("{:.2e}", pair.p_value),
+            format!("{:.2e}", pair.fdr),
         ]);
     }
     table

@@ -10,7 +10,7 @@ mod load;
 mod markers;
 mod page;
 mod perturbation;
-mod words;
+pub(crate) mod words;
 
 use std::{
     io::Write,

@@ -12,7 +12,7 @@ use std::{
 
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
-use gf_corpus::{Annotation, GeneId, Resolution};
+use gf_corpus::Annotation;
 use gf_embed::{CellReader, EmbedOptions, Embeddings, Readout, StateEmbeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
@@ -31,6 +31,7 @@ use self::plan::{PlanArgs, Planning};
 use super::{
     DEFAULT_SEED,
     cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
+    genes::token,
 };
 use crate::{
     args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
@@ -226,31 +227,6 @@ fn listed_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<Vec<TokenI
         return Err(Failure::Usage(format!("--genes {text}: no gene, expected at least one")));
     }
     Ok(Some(genes))
-}
-
-fn token(name: &str, vocabulary: &Vocabulary) -> Result<TokenId, Failure> {
-    let id = match GeneId::from_versioned(name) {
-        Some(id) => id,
-        None => id_of(name)?,
-    };
-    vocabulary.id(id).ok_or_else(|| {
-        let n_tokens = vocabulary.len();
-        Failure::Usage(format!(
-            "gene {name} ({id}) is not among the vocabulary's {n_tokens} tokens"
-        ))
-    })
-}
-
-fn id_of(name: &str) -> Result<GeneId, Failure> {
-    match Annotation::shipped()?.resolve(name) {
-        Resolution::Found(id, _) => Ok(id),
-        Resolution::Ambiguous => {
-            Err(Failure::Usage(format!("several genes are called {name}, expected an Ensembl id")))
-        }
-        Resolution::Unknown => Err(Failure::Usage(format!(
-            "gene {name} is not known, expected an Ensembl id, symbol or alias"
-        ))),
-    }
 }
 
 struct Perturbing<'a> {

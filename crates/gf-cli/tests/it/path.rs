@@ -62,9 +62,49 @@ fn counts_become_ranked_genes_and_a_page() {
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
     assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
 
+    groups_are_compared(folder, model);
+
     ok(folder, "report . -o report.html");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
-    assert!(page.contains("<svg") && page.trim_end().ends_with("</html>"), "{} bytes", page.len());
+    assert!(
+        page.contains("<svg")
+            && page.contains("<section id=\"spread\">")
+            && page.trim_end().ends_with("</html>"),
+        "{} bytes",
+        page.len()
+    );
+}
+
+/// Two groups of the genes that remain without ACTB, one name of no gene among them.
+fn groups_are_compared(folder: &std::path::Path, model: &str) {
+    ok(folder, &format!("perturb {model} --genes ACTB --read-genes -o actb"));
+    let genes = "gene\tgroup\nRPL3\tribosome\nRPS27A\tribosome\nENSG00000156508\tother\n\
+        GAPDH\tother\nNOSUCHGENE\tother\n";
+    fs::write(folder.join("groups.tsv"), genes).unwrap();
+    let line = "stats actb/shifts.arrow --vocab cells.dataset/vocabulary.tsv \
+        --mode compare-groups --groups groups.tsv --tests tests.csv --figure boxes.svg -o g.csv";
+    let compared = json(folder, line);
+    let compared = &compared["comparison"];
+    assert_eq!(compared["unknown_genes"], serde_json::json!(["NOSUCHGENE"]));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let count = |i: usize| compared["groups"][i]["genes"].as_u64().unwrap();
+    assert_eq!(read("g.csv").lines().count() as u64, 1 + count(0) + count(1));
+    let tests = read("tests.csv");
+    let pair = tests.lines().nth(1).unwrap();
+    assert!(pair.starts_with("ribosome,other,") && tests.lines().count() == 2, "{tests}");
+    assert!(read("boxes.svg").contains(&format!("ribosome ({})", count(0))));
+
+    for (genes, message) in [
+        ("gene\tgroup\nRPL3\tone\nGAPDH\tone\n", "found 1 groups"),
+        ("gene\tgroup\nRPL3\tone\nRPL3\ttwo\n", "RPL3: found in one and two"),
+        ("gene\nRPL3\n", "group"),
+    ] {
+        fs::write(folder.join("groups.tsv"), genes).unwrap();
+        let output = run(folder, line);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && error.contains(message), "{error}");
+        assert!(error.contains("groups.tsv"), "{error}");
+    }
 }
 
 /// The same deletions on int8 weights agree with f32.
