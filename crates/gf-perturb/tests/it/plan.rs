@@ -8,6 +8,8 @@ use gf_perturb::{
 };
 use gf_tokenize::{Dataset, DatasetWriter, TokenId, TokenSequence, Vocabulary, WriterOptions};
 
+/// Genes of the vocabulary of V2 models.
+const N_KNOWN: u32 = 20_271;
 /// Theodoris et al.: 30,000 cells of 4,096 genes each.
 const N_CELLS: usize = 30_000;
 const N_GENES: u32 = 4_096;
@@ -20,7 +22,7 @@ fn paper(options: &PerturbOptions) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cells.dataset");
     let vocabulary =
-        Vocabulary::from_genes((1..=N_GENES).map(|n| format!("ENSG{n:011}").parse().unwrap()));
+        Vocabulary::from_genes((1..=N_KNOWN).map(|n| format!("ENSG{n:011}").parse().unwrap()));
     let mut writer = DatasetWriter::create(&path, WriterOptions::default()).unwrap();
     let first = vocabulary.len() as u32 - N_GENES;
     let tokens = TokenSequence::new((first..first + N_GENES).map(TokenId).collect()).unwrap();
