@@ -82,7 +82,7 @@ pub fn shift_boxes(groups: &[(&str, Vec<f64>)]) -> String {
     let groups: Vec<_> = groups.iter().map(|(name, shifts)| (*name, scaled(shifts))).collect();
     let plots = boxes(&groups);
     let label = format!("Mean shift, 1 − cosine{}", times_power(power));
-    let layout = layout(&plots, "").with_y_label(label);
+    let layout = layout(&plots, "").with_y_label(label).with_y_axis_min(0.0);
     render_to_svg(plots, layout)
 }
 

@@ -41,7 +41,7 @@ const MAX_LINE_POINTS: usize = 600;
 const MAX_TOOLTIPS: usize = 3000;
 /// Bars of a histogram and ticks of its axis, at most about.
 const BINS: f64 = 40.0;
-const TICKS: f64 = 6.0;
+pub const TICKS: f64 = 6.0;
 /// Cells that must have a gene for it to be drawn: a mean over fewer says more
 /// about the cells than about the gene.
 pub const MIN_DETECTIONS: u64 = 3;
@@ -76,7 +76,7 @@ pub fn genes_per_cell(tokens: &Tokens) -> String {
 }
 
 /// The step of 1, 2 or 5 times a power of ten that is next to `step` from above.
-fn round_step(step: f64) -> f64 {
+pub fn round_step(step: f64) -> f64 {
     let power = 10.0_f64.powf(step.max(f64::MIN_POSITIVE).log10().floor());
     [1.0, 2.0, 5.0, 10.0]
         .into_iter()

@@ -75,11 +75,20 @@ fn counts_become_ranked_genes_and_a_page() {
     );
 }
 
-/// Two groups of the genes that remain without ACTB, one name of no gene among them.
+/// Two groups of genes that remain without ACTB, one name of no gene among them.
 fn groups_are_compared(folder: &std::path::Path, model: &str) {
     ok(folder, &format!("perturb {model} --genes ACTB --read-genes -o actb"));
-    let genes = "gene\tgroup\nRPL3\tribosome\nRPS27A\tribosome\nENSG00000156508\tother\n\
-        GAPDH\tother\nNOSUCHGENE\tother\n";
+    let vocabulary = "--vocab cells.dataset/vocabulary.tsv";
+    let aggregate = format!("stats actb/shifts.arrow {vocabulary} --mode aggregate-gene-shifts");
+    ok(folder, &format!("{aggregate} -o remaining.csv"));
+    let mut remaining = csv::Reader::from_path(folder.join("remaining.csv")).unwrap();
+    // The first line is of the cell.
+    let ids: Vec<String> =
+        remaining.records().skip(1).take(5).map(|row| row.unwrap()[6].to_owned()).collect();
+    let mut genes = "gene\tgroup\nNOSUCHGENE\tfirst\n".to_owned();
+    for (i, id) in ids.iter().enumerate() {
+        genes += &format!("{id}\t{}\n", if i < 2 { "first" } else { "second" });
+    }
     fs::write(folder.join("groups.tsv"), genes).unwrap();
     let line = "stats actb/shifts.arrow --vocab cells.dataset/vocabulary.tsv \
         --mode compare-groups --groups groups.tsv --tests tests.csv --figure boxes.svg -o g.csv";
@@ -88,11 +97,12 @@ fn groups_are_compared(folder: &std::path::Path, model: &str) {
     assert_eq!(compared["unknown_genes"], serde_json::json!(["NOSUCHGENE"]));
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
     let count = |i: usize| compared["groups"][i]["genes"].as_u64().unwrap();
-    assert_eq!(read("g.csv").lines().count() as u64, 1 + count(0) + count(1));
+    assert_eq!([count(0), count(1)], [2, 3]);
+    assert_eq!(read("g.csv").lines().count(), 1 + 5);
     let tests = read("tests.csv");
     let pair = tests.lines().nth(1).unwrap();
-    assert!(pair.starts_with("ribosome,other,") && tests.lines().count() == 2, "{tests}");
-    assert!(read("boxes.svg").contains(&format!("ribosome ({})", count(0))));
+    assert!(pair.starts_with("first,second,2,3,") && tests.lines().count() == 2, "{tests}");
+    assert!(read("boxes.svg").contains("second (3)"));
 
     for (genes, message) in [
         ("gene\tgroup\nRPL3\tone\nGAPDH\tone\n", "found 1 groups"),

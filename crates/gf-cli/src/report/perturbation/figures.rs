@@ -9,7 +9,7 @@ use kuva::{
 use super::{Tested, TestedGene};
 use crate::report::{
     facts::RankedGene,
-    figures::{ACCENT, ACCENT_PALE, AXIS, GREY, finish, layout, literal},
+    figures::{ACCENT, ACCENT_PALE, AXIS, GREY, TICKS, finish, layout, literal, round_step},
     words::{small_power, times_power},
 };
 
@@ -17,6 +17,8 @@ use crate::report::{
 pub const SIGNIFICANT: f64 = 0.05;
 /// Where a rate of 0 is drawn.
 const LOWEST_FDR: f64 = 1e-300;
+/// Room above the highest point, for its name.
+const ROOM: f64 = 1.1;
 /// Genes with their names in a picture.
 const N_NAMED: usize = 12;
 
@@ -38,10 +40,13 @@ pub fn volcano(tested: &Tested) -> String {
         points(significant.into_iter().map(point), ACCENT),
         names(&named),
     ];
+    let line = height(SIGNIFICANT);
+    let highest = tested.genes.iter().map(|gene| height(gene.fdr)).fold(line, f64::max);
     let x = format!("{}{}", tested.shift.replace('_', " "), times_power(power));
-    let line = ReferenceLine::horizontal(height(SIGNIFICANT)).with_color(AXIS);
+    let line = ReferenceLine::horizontal(line).with_color(AXIS);
     let layout = layout(&plots, &literal(&x), "−log₁₀ of the false discovery rate")
         .with_y_axis_min(0.0)
+        .with_y_axis_max(ROOM * highest)
         .with_reference_line(line.with_label("0.05"));
     finish(render_to_svg(plots, layout), "Shift of each gene against its false discovery rate")
 }
@@ -65,7 +70,9 @@ pub fn spread(cells: &[[f64; 5]]) -> String {
     let largest = cells.iter().map(|cell| cell[4]).fold(f64::MIN_POSITIVE, f64::max);
     let positive = cells.iter().map(|cell| cell[0]).filter(|&shift| shift > largest * 1e-6);
     let lowest = positive.fold(largest, f64::min);
-    let line = |q: usize| cells.iter().map(move |cell| cell[q].max(lowest));
+    let power = small_power(largest);
+    let scale = 10.0_f64.powi(-power);
+    let line = |q: usize| cells.iter().map(move |cell| cell[q].max(lowest) * scale);
     let x = || (1..=cells.len()).map(|i| i as f64);
     let band = |low, high, opacity| {
         let band = BandPlot::new(x(), line(low), line(high));
@@ -75,7 +82,13 @@ pub fn spread(cells: &[[f64; 5]]) -> String {
     let median = Plot::from(median.with_stroke_width(2.0));
     let marks = points(x().zip(line(2)), ACCENT);
     let plots = vec![band(0, 4, 0.15), band(1, 3, 0.3), median, marks];
-    let layout = layout(&plots, "Cells, by their median", "Shift, 1 − cosine").with_log_y();
+    let n = cells.len() as f64;
+    let y = format!("Shift, 1 − cosine{}", times_power(power));
+    let layout = layout(&plots, "Cells, by their median", &y)
+        .with_log_y()
+        .with_x_axis_min(0.0)
+        .with_x_axis_max(n + 1.0)
+        .with_x_tick_step(round_step(n / TICKS).max(1.0));
     finish(render_to_svg(plots, layout), "Distribution of the shifts in each cell")
 }
 
