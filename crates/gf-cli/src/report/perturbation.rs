@@ -157,7 +157,7 @@ fn key(genes: &[TokenId]) -> String {
     }
 }
 
-/// Quantiles of a cell's shifts, `1 − cosine`; none of a cell without any.
+/// Quantiles of a cell's shifts, `1 − cosine`, the nearest one each; none of a cell without any.
 fn quantiles(effects: &[Effect]) -> Option<[f64; 5]> {
     let mut shifts: Vec<f64> = effects.iter().map(|effect| 1.0 - effect.cosine).collect();
     shifts.sort_by(f64::total_cmp);
@@ -215,3 +215,6 @@ fn shift_column(fdr: &str) -> Option<String> {
         _ => fdr.strip_prefix("Alt_end_FDR_").map(|state| format!("Shift_to_alt_end_{state}")),
     }
 }
+
+#[cfg(test)]
+mod tests;
