@@ -17,7 +17,10 @@ const N_PASSES: u64 = 122_910_000;
 /// Sums of f64 in another order.
 const ROUNDING: f64 = 1e-12;
 
-/// The plan of one cell with 4,096 genes, without CLS and EOS, as often as in the paper.
+/// CLS and EOS of V2 models.
+const FRAMING: [TokenId; 2] = [TokenId(2), TokenId(3)];
+
+/// The plan of one cell with 4,096 genes as often as in the paper.
 fn paper(options: &PerturbOptions) -> Plan {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cells.dataset");
@@ -25,9 +28,10 @@ fn paper(options: &PerturbOptions) -> Plan {
         Vocabulary::from_genes((1..=N_KNOWN).map(|n| format!("ENSG{n:011}").parse().unwrap()));
     let mut writer = DatasetWriter::create(&path, WriterOptions::default()).unwrap();
     let first = vocabulary.len() as u32 - N_GENES;
-    let tokens = TokenSequence::new((first..first + N_GENES).map(TokenId).collect()).unwrap();
-    writer.push("cell", &tokens, &[]).unwrap();
-    writer.finish(&vocabulary, "no medians", N_GENES as usize).unwrap();
+    let genes: Vec<TokenId> = (first..first + N_GENES).map(TokenId).collect();
+    let tokens = [&FRAMING[..1], &genes, &FRAMING[1..]].concat();
+    writer.push("cell", &TokenSequence::new(tokens).unwrap(), &[]).unwrap();
+    writer.finish(&vocabulary, "no medians", N_GENES as usize + 2).unwrap();
     let dataset = Dataset::open(&path).unwrap();
     let config = config();
     let reader = CellReader::new(&config, &dataset, &vocabulary).unwrap();
@@ -36,20 +40,20 @@ fn paper(options: &PerturbOptions) -> Plan {
 }
 
 fn config() -> EncoderConfig {
-    EncoderConfig::preset(Preset::V2_316M)
+    EncoderConfig { max_position_embeddings: 4_098, ..EncoderConfig::preset(Preset::V2_316M) }
 }
 
 #[test]
 fn the_paper_s_table() {
-    let options = PerturbOptions { readout: Readout::Cell, ..PerturbOptions::new(4_096) };
+    let options = PerturbOptions { readout: Readout::Cell, ..PerturbOptions::new(4_098) };
     let plan = paper(&options);
     assert_eq!(plan.n_passes(), N_PASSES);
-    assert_eq!((plan.n_variants(), plan.longest()), (N_PASSES - N_CELLS as u64, 4_096));
+    assert_eq!((plan.n_variants(), plan.longest()), (N_PASSES - N_CELLS as u64, 4_098));
 
     // By hand: 17 layers of 1,152 × 4,608; deletions have a token less.
     let shape = PassShape::new(&config(), &options).unwrap();
     let pass = |n: f64| 17.0 * n * (8.0 * 1_152.0_f64.powi(2) + 4.0 * 1_152.0 * (4_608.0 + n));
-    let expected = N_CELLS as f64 * (pass(4_096.0) + 4_096.0 * pass(4_095.0));
+    let expected = N_CELLS as f64 * (pass(4_098.0) + 4_096.0 * pass(4_097.0));
     let found = plan.operations(&shape);
     assert!((found / expected - 1.0).abs() <= ROUNDING, "{found}, expected {expected}");
 

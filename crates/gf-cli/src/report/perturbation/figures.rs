@@ -9,7 +9,9 @@ use kuva::{
 use super::{Tested, TestedGene};
 use crate::report::{
     facts::RankedGene,
-    figures::{ACCENT, ACCENT_PALE, AXIS, GREY, TICKS, finish, layout, literal, round_step},
+    figures::{
+        ACCENT, ACCENT_PALE, AXIS, GREY, TICKS, finish, layout, leading, literal, round_step,
+    },
     words::{small_power, times_power},
 };
 
@@ -51,13 +53,14 @@ pub fn volcano(tested: &Tested) -> String {
     finish(render_to_svg(plots, layout), "Shift of each gene against its false discovery rate")
 }
 
-/// Mean shift of each gene against the cells that have it.
+/// Mean shift of each gene against the cells that have it; the largest that enough cells
+/// have are named.
 pub fn detections(genes: &[RankedGene]) -> String {
     let power = small_power(genes.iter().map(|gene| gene.shift).fold(0.0, f64::max));
     let scale = 10.0_f64.powi(-power);
     let point = |gene: &RankedGene| (gene.detections as f64, gene.shift * scale);
     let named: Vec<_> =
-        genes.iter().take(N_NAMED).map(|gene| (point(gene), gene.name.as_str())).collect();
+        leading(genes).iter().take(N_NAMED).map(|gene| (point(gene), gene.name.as_str())).collect();
     let plots = vec![points(genes.iter().map(point), ACCENT), names(&named)];
     let y = format!("Mean shift, 1 − cosine{}", times_power(power));
     let layout = layout(&plots, "Cells with the gene", &y).with_y_axis_min(0.0);
