@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod golden;
+mod golden_small;
 mod laws;
 mod output;
 mod plan;
