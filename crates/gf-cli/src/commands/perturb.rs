@@ -31,7 +31,7 @@ use self::plan::{PlanArgs, Planning};
 use super::{
     DEFAULT_SEED,
     cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
-    genes::token,
+    genes::{listed_genes, token},
 };
 use crate::{
     args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
@@ -203,30 +203,6 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
     claim_folder(output, &[RANKING_FILE, SHIFTS_FILE, UNFINISHED[0], UNFINISHED[1]])?;
     let run = Perturbing { args, output, dataset, vocabulary, rows, reading, options, shell };
     common.device.run(run)
-}
-
-/// The tokens of `--genes`, in their order; `None` for all.
-fn listed_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<Vec<TokenId>>, Failure> {
-    if text == "all" {
-        return Ok(None);
-    }
-    let listed = match text.strip_prefix('@') {
-        Some(path) => fs::read_to_string(path)
-            .map_err(|error| Failure::Error(format!("{path}: {error}").into()))?,
-        None => text.to_owned(),
-    };
-    let names = listed.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty());
-    let mut genes = Vec::new();
-    for name in names {
-        let gene = token(name, vocabulary)?;
-        if !genes.contains(&gene) {
-            genes.push(gene);
-        }
-    }
-    if genes.is_empty() {
-        return Err(Failure::Usage(format!("--genes {text}: no gene, expected at least one")));
-    }
-    Ok(Some(genes))
 }
 
 struct Perturbing<'a> {
