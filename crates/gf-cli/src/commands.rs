@@ -16,6 +16,7 @@ pub mod stats;
 pub mod tokenize;
 
 mod cells;
+mod genes;
 
 use crate::{
     args::{Cli, Command},

@@ -8,7 +8,10 @@ use kuva::render_to_svg;
 
 use crate::{
     failure::Failure,
-    report::figures::{GROUP_COLOURS, literal, theme},
+    report::{
+        figures::{GROUP_COLOURS, literal, theme},
+        words::{small_power, times_power},
+    },
 };
 
 /// Groups that can be told apart.
@@ -65,13 +68,30 @@ pub fn scatter(scatter: &Scatter<'_>) -> String {
 /// Median and quartiles of each group of cosines, whiskers to the last value within 1.5
 /// times the distance of the quartiles, as SVG.
 pub fn cosine_boxes(groups: &[(&str, Vec<f64>)]) -> String {
+    let plots = boxes(groups);
+    let layout = layout(&plots, "").with_y_label("Cosine similarity").with_y_axis_max(1.0);
+    render_to_svg(plots, layout)
+}
+
+/// The same of shifts, `1 − cosine`.
+pub fn shift_boxes(groups: &[(&str, Vec<f64>)]) -> String {
+    let largest = groups.iter().flat_map(|(_, shifts)| shifts).copied().fold(0.0, f64::max);
+    let power = small_power(largest);
+    let scale = 10.0_f64.powi(-power);
+    let scaled = |shifts: &[f64]| shifts.iter().map(|shift| shift * scale).collect();
+    let groups: Vec<_> = groups.iter().map(|(name, shifts)| (*name, scaled(shifts))).collect();
+    let plots = boxes(&groups);
+    let label = format!("Mean shift, 1 − cosine{}", times_power(power));
+    let layout = layout(&plots, "").with_y_label(label).with_y_axis_min(0.0);
+    render_to_svg(plots, layout)
+}
+
+fn boxes(groups: &[(&str, Vec<f64>)]) -> Vec<Plot> {
     let boxes = groups.iter().fold(BoxPlot::new(), |plot, (name, values)| {
         plot.with_group(literal(name), values.clone())
     });
-    let boxes = boxes.with_group_colors(GROUP_COLOURS.iter().take(groups.len()).copied());
-    let plots = vec![Plot::from(boxes)];
-    let layout = layout(&plots, "").with_y_label("Cosine similarity").with_y_axis_max(1.0);
-    render_to_svg(plots, layout)
+    let colours = GROUP_COLOURS.iter().cycle().take(groups.len()).copied();
+    vec![Plot::from(boxes.with_group_colors(colours))]
 }
 
 fn layout(plots: &[Plot], title: &str) -> Layout {

@@ -1,13 +1,16 @@
 //! Results as tables for a terminal.
 
+mod perturbation;
+
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
 use gf_corpus::{FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
-use gf_perturb::GeneEffect;
 use gf_quant::footprint::Footprint;
-use gf_tokenize::{TokenId, TokenizeReport};
+use gf_tokenize::TokenizeReport;
 use gf_train::PretrainSummary;
+
+pub use self::perturbation::{estimate, group_effects, group_pairs, ranking};
 
 /// `1234567` as `1,234,567`.
 pub fn thousands(number: u64) -> String {
@@ -243,23 +246,6 @@ pub fn pretrained(summary: &PretrainSummary) -> Table {
         table.add_row(["masked genes told right, held out", &share]);
     }
     table.add_row(["model", &summary.model.display().to_string()]);
-    table
-}
-
-/// The first genes of a ranking.
-pub fn ranking<'a>(
-    effects: impl Iterator<Item = &'a GeneEffect>,
-    name: impl Fn(TokenId) -> String,
-) -> Table {
-    let mut table = table(&["gene", "mean shift (1 − cosine)", "sd", "cells"]);
-    for effect in effects {
-        table.add_row([
-            effect.genes.iter().map(|&gene| name(gene)).collect::<Vec<_>>().join(" + "),
-            format!("{:.3e}", effect.mean_shift),
-            format!("{:.1e}", effect.stdev_shift),
-            effect.n_detections.to_string(),
-        ]);
-    }
     table
 }
 

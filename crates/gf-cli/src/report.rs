@@ -9,7 +9,8 @@ pub(crate) mod figures;
 mod load;
 mod markers;
 mod page;
-mod words;
+mod perturbation;
+pub(crate) mod words;
 
 use std::{
     io::Write,
@@ -21,8 +22,8 @@ use atomic_write_file::AtomicWriteFile;
 /// What a page is made from.
 #[derive(Debug, Clone, Default)]
 pub struct ReportInput {
-    /// Heading of the page.
-    pub title: String,
+    /// Heading of the page; one that says what was done where none is given.
+    pub title: Option<String>,
     /// Corpus folder; its ledger is shown.
     pub corpus: Option<PathBuf>,
     /// Data set folder of token sequences.
@@ -35,6 +36,10 @@ pub struct ReportInput {
     pub embeddings: Option<PathBuf>,
     /// `Rank,Gene,Gene_name,Ensembl_ID,Cosine_shift_mean,…`, one line per gene.
     pub ranking: Option<PathBuf>,
+    /// Every effect of a perturbation run.
+    pub shifts: Option<PathBuf>,
+    /// Tables beside it; those of `gf stats` with false discovery rates are drawn.
+    pub tables: Vec<PathBuf>,
     /// A metadata column of the data set that colours the map of the cells;
     /// marker genes do without one.
     pub colour_by: Option<String>,
@@ -72,6 +77,17 @@ pub enum ReportError {
     /// The data set cannot be opened, or lacks the column.
     #[error(transparent)]
     Dataset(#[from] gf_tokenize::Error),
+    /// The results of a perturbation run cannot be read.
+    #[error(transparent)]
+    Shifts(#[from] gf_perturb::Error),
+    /// The results of a perturbation run do not say what was done.
+    #[error("{path}: its settings: {source}", path = path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The page cannot be filled in.
     #[error("the page's template: {0}")]
     Template(#[from] minijinja::Error),
@@ -79,12 +95,19 @@ pub enum ReportError {
 
 impl ReportInput {
     /// The parts of a page, by the names of their files in a run folder.
-    pub const PARTS: [&str; 5] =
-        ["corpus", "*.dataset", "pretrain/log.csv", "embeddings.csv", "perturb/ranking.csv"];
+    pub const PARTS: [&str; 6] = [
+        "corpus",
+        "*.dataset",
+        "pretrain/log.csv",
+        "embeddings.csv",
+        "perturb/ranking.csv",
+        "perturb/shifts.arrow",
+    ];
 
     /// Parts that are not there.
     pub fn missing(&self) -> Vec<&'static str> {
-        let parts = [&self.corpus, &self.dataset, &self.train_log, &self.embeddings, &self.ranking];
+        let (log, ranking) = (&self.train_log, &self.ranking);
+        let parts = [&self.corpus, &self.dataset, log, &self.embeddings, ranking, &self.shifts];
         Self::PARTS
             .into_iter()
             .zip(parts)
@@ -95,26 +118,35 @@ impl ReportInput {
 
     /// The files of a run that the other commands wrote into `folder` under the
     /// names that `cargo xtask demo` gives them: `corpus/`, `*.dataset/`,
-    /// `pretrain/{log,evaluation}.csv`, `embeddings.csv`, `perturb/ranking.csv`,
-    /// `commands.txt`. What is not there stays out of the report.
+    /// `pretrain/{log,evaluation}.csv`, `embeddings.csv`, `perturb/`, `commands.txt`;
+    /// the folder may as well be that of `gf perturb` itself. What is not there stays
+    /// out of the report.
     ///
     /// # Errors
     ///
     /// The folder cannot be listed, or `commands.txt` not be read.
     pub fn from_run(folder: &Path) -> Result<Self, ReportError> {
         let present = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let run = [folder.join("perturb"), folder.to_owned()];
+        let in_run = |name: &str| run.iter().map(|run| run.join(name)).find(|path| path.is_file());
+        let shifts = in_run("shifts.arrow");
         let commands = match present("commands.txt") {
             Some(path) => std::fs::read_to_string(&path).map_err(io(&path))?,
             None => String::new(),
         };
         Ok(ReportInput {
-            title: "Genome-wide in-silico deletion".to_string(),
+            title: None,
             corpus: present("corpus"),
             dataset: first_dataset(folder)?,
             train_log: present("pretrain/log.csv"),
             evaluation: present("pretrain/evaluation.csv"),
             embeddings: present("embeddings.csv"),
-            ranking: present("perturb/ranking.csv"),
+            ranking: in_run("ranking.csv"),
+            tables: match shifts.as_deref().and_then(Path::parent) {
+                Some(run) => tables(run)?,
+                None => Vec::new(),
+            },
+            shifts,
             colour_by: None,
             commands: commands.lines().map(str::to_string).collect(),
             versions: vec![("gf".to_string(), env!("CARGO_PKG_VERSION").to_string())],
@@ -138,15 +170,25 @@ pub fn write_report(input: &ReportInput, out: &Path) -> Result<(), ReportError> 
 
 /// The first folder by name that ends in `.dataset`.
 fn first_dataset(folder: &Path) -> Result<Option<PathBuf>, ReportError> {
+    Ok(ending_in(folder, "dataset")?.into_iter().find(|path| path.is_dir()))
+}
+
+/// The tables in a folder.
+fn tables(folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
+    Ok(ending_in(folder, "csv")?.into_iter().filter(|path| path.is_file()).collect())
+}
+
+/// What in a folder has this extension, by name.
+fn ending_in(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, ReportError> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io(folder))? {
         let path = entry.map_err(io(folder))?.path();
-        if path.is_dir() && path.extension().is_some_and(|end| end == "dataset") {
+        if path.extension().is_some_and(|end| end == extension) {
             found.push(path);
         }
     }
     found.sort();
-    Ok(found.into_iter().next())
+    Ok(found)
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ReportError + '_ {

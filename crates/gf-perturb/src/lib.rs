@@ -5,7 +5,8 @@
 //! the cell before and shifts toward states ([`CellShifts`]). A
 //! [`ShardWriter`](store::ShardWriter) keeps them in one file that a killed run goes on
 //! with. [`rank`] gathers them by gene: its effect is the mean over cells of
-//! `1 − cosine`. [`stats`] has the reference's statistics.
+//! `1 − cosine`. [`stats`] has the reference's statistics; [`plan`] says beforehand what
+//! a run will cost.
 //!
 //! All variants of a cell have one length, so no batch is padded; nothing above the
 //! layer that is read is computed, and where CLS alone is read, in that layer only its
@@ -22,18 +23,19 @@
 
 pub mod perturbation;
 
-mod plan;
+mod choice;
 mod readout;
 mod run;
 mod shift;
 
 pub mod output;
+pub mod plan;
 pub mod stats;
 pub mod store;
 
 mod error;
 
+pub use choice::{CellChoice, choose_cells};
 pub use error::Error;
-pub use plan::{CellChoice, choose_cells};
 pub use run::{PerturbOptions, Progress, count_passes, run};
 pub use shift::{CellShifts, Effect, GeneEffect, rank};

@@ -158,7 +158,11 @@ fn n_passes(variants: &[Variant]) -> u64 {
     (variants.len() + originals.len()) as u64
 }
 
-fn variants(tokens: &[i32], reader: &CellReader<'_>, options: &PerturbOptions) -> Vec<Variant> {
+pub(crate) fn variants(
+    tokens: &[i32],
+    reader: &CellReader<'_>,
+    options: &PerturbOptions,
+) -> Vec<Variant> {
     let genes = reader.genes(tokens);
     let n_special = tokens.len() - genes.len();
     let genes = &tokens[genes];

@@ -1,5 +1,7 @@
 //! `gf perturb`
 
+mod plan;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -10,7 +12,7 @@ use std::{
 
 use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
-use gf_corpus::{Annotation, GeneId, Resolution};
+use gf_corpus::Annotation;
 use gf_embed::{CellReader, EmbedOptions, Embeddings, Readout, StateEmbeddings};
 use gf_model::{Encoder, Projection};
 use gf_perturb::{
@@ -24,9 +26,12 @@ use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
 use xxhash_rust::xxh3::Xxh3Default;
 
+pub use self::plan::Estimate;
+use self::plan::{PlanArgs, Planning};
 use super::{
     DEFAULT_SEED,
     cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
+    genes::{listed_genes, token},
 };
 use crate::{
     args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
@@ -47,7 +52,8 @@ const MIN_PRINTED_DETECTIONS: usize = 3;
 #[command(
     after_help = "Example:\n  gf perturb --model pretrain/model --data cells.dataset -o perturb \\\n    \
     --filter cell_type=cardiomyocyte --max-cells 20\n  \
-    gf perturb --model model --data cells.dataset -o gata4 --genes GATA4 --read-genes\n\n\
+    gf perturb --model model --data cells.dataset -o gata4 --genes GATA4 --read-genes\n  \
+    gf perturb --model model --data cells.dataset --plan --price 2.50 --devices 12\n\n\
     Every gene of each chosen cell is deleted in turn. The effect of a gene is the\n\
     mean over cells of 1 - cosine between the cell's embedding with and without it.\n\
     Interrupted or killed, the same command goes on after the last whole cell."
@@ -56,8 +62,8 @@ pub struct PerturbArgs {
     #[command(flatten)]
     cells: CellArgs,
     /// Run folder to write: shifts.arrow (every effect, for gf stats) and ranking.csv.
-    #[arg(short, long, value_name = "RUN")]
-    output: PathBuf,
+    #[arg(short, long, required_unless_present = "plan", value_name = "RUN")]
+    output: Option<PathBuf>,
     /// Genes to perturb, each by itself: all, a list A,B of Ensembl ids, symbols or
     /// aliases, or @FILE with one on each line.
     #[arg(long, default_value = "all", value_name = "GENES")]
@@ -95,6 +101,8 @@ pub struct PerturbArgs {
     /// Rows of the printed table.
     #[arg(long, default_value_t = 20, value_name = "N")]
     top: usize,
+    #[command(flatten)]
+    plan: PlanArgs,
 }
 
 /// What is done to genes.
@@ -189,61 +197,17 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
         batches_at_once: reading.batches_at_once,
         ..PerturbOptions::new(0)
     };
-    claim_folder(&args.output, &[RANKING_FILE, SHIFTS_FILE, UNFINISHED[0], UNFINISHED[1]])?;
-    common.device.run(Perturbing { args, dataset, vocabulary, rows, reading, options, shell })
-}
-
-/// The tokens of `--genes`, in their order; `None` for all.
-fn listed_genes(text: &str, vocabulary: &Vocabulary) -> Result<Option<Vec<TokenId>>, Failure> {
-    if text == "all" {
-        return Ok(None);
-    }
-    let listed = match text.strip_prefix('@') {
-        Some(path) => fs::read_to_string(path)
-            .map_err(|error| Failure::Error(format!("{path}: {error}").into()))?,
-        None => text.to_owned(),
+    let Some(output) = args.output.as_deref().filter(|_| !args.plan.plan) else {
+        return common.device.run(Planning { args, dataset, vocabulary, rows, options, shell });
     };
-    let names = listed.split([',', '\n']).map(str::trim).filter(|name| !name.is_empty());
-    let mut genes = Vec::new();
-    for name in names {
-        let gene = token(name, vocabulary)?;
-        if !genes.contains(&gene) {
-            genes.push(gene);
-        }
-    }
-    if genes.is_empty() {
-        return Err(Failure::Usage(format!("--genes {text}: no gene, expected at least one")));
-    }
-    Ok(Some(genes))
-}
-
-fn token(name: &str, vocabulary: &Vocabulary) -> Result<TokenId, Failure> {
-    let id = match GeneId::from_versioned(name) {
-        Some(id) => id,
-        None => id_of(name)?,
-    };
-    vocabulary.id(id).ok_or_else(|| {
-        let n_tokens = vocabulary.len();
-        Failure::Usage(format!(
-            "gene {name} ({id}) is not among the vocabulary's {n_tokens} tokens"
-        ))
-    })
-}
-
-fn id_of(name: &str) -> Result<GeneId, Failure> {
-    match Annotation::shipped()?.resolve(name) {
-        Resolution::Found(id, _) => Ok(id),
-        Resolution::Ambiguous => {
-            Err(Failure::Usage(format!("several genes are called {name}, expected an Ensembl id")))
-        }
-        Resolution::Unknown => Err(Failure::Usage(format!(
-            "gene {name} is not known, expected an Ensembl id, symbol or alias"
-        ))),
-    }
+    claim_folder(output, &[RANKING_FILE, SHIFTS_FILE, UNFINISHED[0], UNFINISHED[1]])?;
+    let run = Perturbing { args, output, dataset, vocabulary, rows, reading, options, shell };
+    common.device.run(run)
 }
 
 struct Perturbing<'a> {
     args: &'a PerturbArgs,
+    output: &'a Path,
     dataset: Dataset,
     vocabulary: Vocabulary,
     rows: Vec<usize>,
@@ -315,8 +279,8 @@ impl Perturbing<'_> {
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<(), Failure> {
-        let path = self.args.output.join(SHIFTS_FILE);
-        fs::create_dir_all(&self.args.output).map_err(failure(&self.args.output))?;
+        let path = self.output.join(SHIFTS_FILE);
+        fs::create_dir_all(self.output).map_err(failure(self.output))?;
         let rows = self.args.part(&self.rows);
         let key = ShardKey {
             settings: self.settings(reader)?,
@@ -376,7 +340,7 @@ impl Perturbing<'_> {
     }
 
     fn report(&self, agreement: Option<Agreement>) -> Result<(), Failure> {
-        let output = &self.args.output;
+        let output = self.output;
         let annotation = Annotation::shipped()?;
         let symbol = |id: &str| {
             let gene = annotation.gene(id.parse().ok()?)?;

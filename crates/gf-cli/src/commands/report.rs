@@ -13,19 +13,22 @@ use crate::{
 
 /// Arguments of `gf report`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gf report target/demo -o report.html\n\n\
-    What the folder does not hold is left out of the page.")]
+#[command(
+    after_help = "Examples:\n  gf report target/demo -o report.html\n  gf report perturb -o perturb.html\n\n\
+    What the folder does not hold is left out of the page."
+)]
 pub struct ReportArgs {
     /// Folder of results: corpus/, *.dataset/, pretrain/log.csv, embeddings.csv,
-    /// perturb/ranking.csv, commands.txt.
+    /// perturb/, commands.txt; or the run folder of gf perturb, where tables of gf stats
+    /// are drawn that lie in it as .csv.
     #[arg(value_name = "FOLDER")]
     folder: PathBuf,
     /// Page to write; it needs no network and nothing beside it.
     #[arg(short, long, value_name = "HTML")]
     output: PathBuf,
     /// Heading of the page.
-    #[arg(long, default_value = "Genome-wide in-silico deletion", value_name = "TEXT")]
-    title: String,
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
     /// Metadata column of the data set that colours the map of the cells; marker
     /// genes do without one.
     #[arg(long, value_name = "COLUMN")]

@@ -1,5 +1,6 @@
 //! `gf stats`
 
+mod groups;
 mod pickles;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use gf_perturb::{
 };
 use gf_tokenize::Vocabulary;
 
+use self::groups::{Comparison, GroupArgs};
 use crate::{failure::Failure, outputs::claim_file, shell::Shell};
 
 /// Arguments of `gf stats`.
@@ -20,7 +22,10 @@ use crate::{failure::Failure, outputs::claim_file, shell::Shell};
 #[command(after_help = "Examples:\n  \
     gf stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv \\\n    \
     --mode goal-state-shift --goal nf --alternatives hcm -o goal.csv\n  \
-    gf stats pickles/ --vocab token_dictionary.pkl --mode mixture-model -o impact.csv\n\n\
+    gf stats pickles/ --vocab token_dictionary.pkl --mode mixture-model -o impact.csv\n  \
+    gf stats gata4/shifts.arrow --vocab cells.dataset/vocabulary.tsv \\\n    \
+    --mode compare-groups --groups targets.tsv --tests tests.csv \\\n    \
+    --figure targets.svg -o targets.csv\n\n\
     The tables have the columns of the reference's InSilicoPerturberStats.")]
 pub struct StatsArgs {
     /// The shifts.arrow of a run, or a folder of the reference's *_raw.pickle files.
@@ -44,6 +49,8 @@ pub struct StatsArgs {
     /// What a gene's shifts are tested against.
     #[arg(long, value_enum, default_value = "others")]
     pool: PoolArg,
+    #[command(flatten)]
+    groups: GroupArgs,
     /// Table to write (.csv).
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -61,6 +68,9 @@ enum Mode {
     AggregateData,
     /// Mean cosine of every pair of perturbed and remaining gene.
     AggregateGeneShifts,
+    /// Groups of remaining genes under one perturbation, as direct targets, indirect
+    /// targets and housekeeping genes of a transcription factor.
+    CompareGroups,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,24 +89,29 @@ pub fn run(args: &StatsArgs, shell: &Shell) -> Result<(), Failure> {
     let symbol = |id: &str| Some(annotation.gene(id.parse().ok()?)?.symbol.clone());
     let names = GeneNames { vocabulary: &vocabulary, symbol: &symbol };
     let observations = read(&args.results)?;
-    write(args, &observations, &names)?;
+    let comparison = write(args, &observations, &names, shell)?;
     let n_genes = observations.cells.len();
     shell.say(format!("{n_genes} perturbations in {}", args.output.display()))?;
-    shell.summary(&serde_json::json!({ "table": args.output, "perturbations": n_genes }))
+    shell.summary(&serde_json::json!({
+        "table": args.output, "perturbations": n_genes, "comparison": comparison,
+    }))
 }
 
+/// Writes the table; gives what is to be told of it beyond its file.
 fn write(
     args: &StatsArgs,
     observations: &Observations,
     names: &GeneNames<'_>,
-) -> Result<(), Failure> {
+    shell: &Shell,
+) -> Result<Option<Comparison>, Failure> {
     let (path, alternatives) = (&args.output, &args.alternatives);
     match args.mode {
         Mode::GoalStateShift => {
             let goal = args.goal.as_deref().unwrap_or_default();
             if observations.cells.len() == 1 {
                 let means = stats::mean_shifts(observations, goal, alternatives)?;
-                return Ok(output::write_mean_shifts(path, &means, alternatives)?);
+                output::write_mean_shifts(path, &means, alternatives)?;
+                return Ok(None);
             }
             let pool = if args.pool == PoolArg::Others { Pool::Others } else { Pool::Reference };
             let rows = stats::goal_state_shift(observations, goal, alternatives, pool)?;
@@ -113,8 +128,11 @@ fn write(
         Mode::AggregateGeneShifts => {
             output::write_gene_shifts(path, &stats::aggregate_gene_shifts(observations)?, names)?;
         }
+        Mode::CompareGroups => {
+            return groups::run(&args.groups, path, observations, names, shell).map(Some);
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The numbers of a run of ours or of the reference.

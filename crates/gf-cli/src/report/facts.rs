@@ -6,11 +6,13 @@
 use gf_corpus::SourceTally;
 use serde::Serialize;
 
+use super::perturbation::Perturbation;
+
 /// Everything on one page.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct Facts {
-    /// Heading of the page.
-    pub title: String,
+    /// Heading of the page; one that says what was done where none is given.
+    pub title: Option<String>,
     /// What was read, kept and dropped on the way to the corpus.
     pub quality: Option<Quality>,
     /// The tokenised cells.
@@ -21,6 +23,8 @@ pub struct Facts {
     pub map: Option<CellMap>,
     /// The genes, the one whose deletion moves the cells most first.
     pub genes: Option<Vec<RankedGene>>,
+    /// What was done to genes, beyond their ranking.
+    pub perturbation: Option<Perturbation>,
     /// The command lines that were run, in order.
     pub commands: Vec<String>,
     /// What produced the run: name and version.

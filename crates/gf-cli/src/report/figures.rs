@@ -15,17 +15,17 @@ use super::words::{grouped, significant, small_power, times_power};
 /// Text in figures.
 const INK: &str = "#1d2733";
 /// Axes and ticks.
-const AXIS: &str = "#7b8794";
+pub const AXIS: &str = "#7b8794";
 /// Grid lines.
 const GRID: &str = "#e4e9ee";
 /// The one colour of figures without groups.
-const ACCENT: &str = "#0f7d85";
+pub const ACCENT: &str = "#0f7d85";
 /// The same, behind a smoothed line.
-const ACCENT_PALE: &str = "#a9d3d5";
+pub const ACCENT_PALE: &str = "#a9d3d5";
 /// Points of the evaluations.
 const HELD_OUT: &str = "#ef8636";
 /// Anything without a group of its own.
-const GREY: &str = "#a3aeb9";
+pub const GREY: &str = "#a3aeb9";
 
 /// Colours of the groups of cells, told apart on white and on black.
 pub const GROUP_COLOURS: [&str; 10] = [
@@ -41,7 +41,7 @@ const MAX_LINE_POINTS: usize = 600;
 const MAX_TOOLTIPS: usize = 3000;
 /// Bars of a histogram and ticks of its axis, at most about.
 const BINS: f64 = 40.0;
-const TICKS: f64 = 6.0;
+pub const TICKS: f64 = 6.0;
 /// Cells that must have a gene for it to be drawn: a mean over fewer says more
 /// about the cells than about the gene.
 pub const MIN_DETECTIONS: u64 = 3;
@@ -76,7 +76,7 @@ pub fn genes_per_cell(tokens: &Tokens) -> String {
 }
 
 /// The step of 1, 2 or 5 times a power of ten that is next to `step` from above.
-fn round_step(step: f64) -> f64 {
+pub fn round_step(step: f64) -> f64 {
     let power = 10.0_f64.powf(step.max(f64::MIN_POSITIVE).log10().floor());
     [1.0, 2.0, 5.0, 10.0]
         .into_iter()
@@ -195,7 +195,8 @@ fn forest_row(gene: &RankedGene, scale: f64) -> ForestRow {
     row
 }
 
-fn layout(plots: &[Plot], x_label: &str, y_label: &str) -> Layout {
+/// The layout of the page's pictures.
+pub fn layout(plots: &[Plot], x_label: &str, y_label: &str) -> Layout {
     let layout = Layout::auto_from_plots(plots)
         .with_width(WIDTH)
         .with_height(HEIGHT)
@@ -236,7 +237,7 @@ pub fn literal(label: &str) -> String {
 }
 
 /// Gives the root element a view box, so that the picture scales with the page.
-fn finish(svg: String, description: &str) -> String {
+pub fn finish(svg: String, description: &str) -> String {
     let (width, height) = (attribute(&svg, "width"), attribute(&svg, "height"));
     let open =
         format!(r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="{description}""#);

@@ -19,6 +19,7 @@ use super::{
     figures::GROUP_COLOURS,
     markers::{self, NO_MARKER},
     page::OTHER,
+    perturbation::{self, Perturbation},
 };
 
 /// Everything the page shows of what `input` names.
@@ -34,6 +35,7 @@ pub fn load(input: &ReportInput) -> Result<Facts, ReportError> {
             None => None,
         },
         genes: input.ranking.as_deref().map(ranking).transpose()?,
+        perturbation: perturbation(input)?,
         commands: input.commands.clone(),
         versions: input.versions.clone(),
     })
@@ -111,6 +113,11 @@ fn training(input: &ReportInput) -> Result<Option<Training>, ReportError> {
     Ok(Some(Training { log: rows(log)?, held_out: held_out.unwrap_or_default() }))
 }
 
+fn perturbation(input: &ReportInput) -> Result<Option<Perturbation>, ReportError> {
+    let load = |shifts| perturbation::load(shifts, input.ranking.as_deref(), &input.tables);
+    input.shifts.as_deref().map(load).transpose()
+}
+
 /// One line of the ranking, by the columns' names.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -141,9 +148,13 @@ fn ranking(path: &Path) -> Result<Vec<RankedGene>, ReportError> {
 }
 
 fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ReportError> {
-    let table = |source| ReportError::Table { path: path.to_owned(), source };
-    let mut reader = csv::Reader::from_path(path).map_err(table)?;
-    reader.deserialize().collect::<Result<_, _>>().map_err(table)
+    let mut reader = csv::Reader::from_path(path).map_err(table_error(path))?;
+    reader.deserialize().collect::<Result<_, _>>().map_err(table_error(path))
+}
+
+/// Puts the path into an error of a table.
+pub fn table_error(path: &Path) -> impl Fn(csv::Error) -> ReportError + '_ {
+    move |source| ReportError::Table { path: path.to_owned(), source }
 }
 
 /// Ids and embeddings, `[cells, dimensions]`.

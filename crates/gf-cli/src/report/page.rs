@@ -7,10 +7,11 @@ use minijinja::{Environment, context, value::Value};
 use super::facts::{CellMap, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training};
 use super::figures;
 use super::markers::{self, NO_MARKER};
+use super::perturbation::page::{self as perturbation, edit_words};
 use super::words::{decimals, grouped, percent, significant, small_power, times_power};
 
-/// Rows of the ranking on the page; the file has them all.
-const MAX_ROWS: usize = 500;
+/// Rows of the ranking that are shown before one is searched for.
+const SHOWN_ROWS: usize = 500;
 /// Shifts up to about here can be rounding: an embedding's 32-bit numbers carry
 /// errors near 1e-6 of its length, and 1 − cosine is half the square of that.
 const ROUNDING: f64 = 1e-12;
@@ -22,14 +23,18 @@ pub fn render(facts: &Facts) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.add_template("report.html", include_str!("../../templates/report.html"))?;
     environment.add_filter("grouped", grouped);
+    let edit = edit_words(facts.perturbation.as_ref());
+    let title = || format!("Genome-wide in-silico {}", edit.noun);
     environment.get_template("report.html")?.render(context! {
-        title => &facts.title,
+        title => facts.title.clone().unwrap_or_else(title),
+        edit => context! { noun => edit.noun, participle => edit.participle },
         tiles => tiles(facts),
         quality => facts.quality.as_ref().map(|q| quality(q, facts)),
         tokens => facts.tokens.as_ref().filter(|t| !t.genes_per_cell.is_empty()).map(tokens),
         training => facts.training.as_ref().filter(|t| !t.log.is_empty()).map(|t| training(t, facts)),
         map => facts.map.as_ref().filter(|m| !m.points.is_empty()).map(map),
         genes => facts.genes.as_ref().filter(|g| !g.is_empty()).map(|g| genes(g)),
+        perturbation => facts.perturbation.as_ref().map(|run| perturbation::render(run, facts.genes.as_deref())),
         commands => &facts.commands,
         versions => &facts.versions,
     })
@@ -50,7 +55,7 @@ fn tiles(facts: &Facts) -> Vec<Value> {
         tiles.push(tile(grouped(last.step as u64), "training steps"));
     }
     if let Some(genes) = &facts.genes {
-        tiles.push(tile(grouped(genes.len() as u64), "genes deleted in silico"));
+        tiles.push(tile(grouped(genes.len() as u64), "genes perturbed in silico"));
     }
     tiles
 }
@@ -171,7 +176,6 @@ fn genes(genes: &[RankedGene]) -> Value {
     let decimals = decimals(largest * scale);
     let rows: Vec<Value> = genes
         .iter()
-        .take(MAX_ROWS)
         .map(|gene| {
             context! {
                 rank => gene.rank, name => &gene.name, id => &gene.ensembl_id, detections => gene.detections,
@@ -188,7 +192,7 @@ fn genes(genes: &[RankedGene]) -> Value {
         total => genes.len(),
         times => times_power(power),
         noise => largest < ROUNDING,
-        shown => rows.len(),
+        shown => rows.len().min(SHOWN_ROWS),
         rows,
     }
 }

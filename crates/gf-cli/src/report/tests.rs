@@ -9,7 +9,9 @@ use gf_corpus::SourceTally;
 use super::{
     ReportInput,
     facts::{CellMap, CellPoint, Count, Facts, LogPoint, Quality, RankedGene, Tokens, Training},
-    page, write_report,
+    page,
+    perturbation::{Perturbation, Settings, StateGene, StateGenes, Tested, TestedGene},
+    write_report,
 };
 
 fn gene(rank: u64, name: &str, shift: f64) -> RankedGene {
@@ -40,7 +42,7 @@ fn tally(source_database: &str, cells: u64, unique_cells: u64) -> SourceTally {
 /// A small run with every part.
 fn facts() -> Facts {
     Facts {
-        title: "A small run".to_string(),
+        title: Some("A small run".to_string()),
         quality: Some(Quality {
             sources: vec!["cells.h5ad".to_string()],
             cells_read: 2000,
@@ -62,12 +64,45 @@ fn facts() -> Facts {
             column: None,
         }),
         genes: Some(vec![gene(1, "GATA4", 0.02), gene(2, "TBX5", 0.01)]),
+        perturbation: Some(perturbation()),
         commands: vec!["gf ingest cells.h5ad -o corpus".to_string()],
         versions: vec![("gf".to_string(), "0.1.0".to_string())],
     }
 }
 
-const SECTIONS: [&str; 6] = ["quality", "tokens", "training", "map", "genes", "commands"];
+/// A run with every part.
+fn perturbation() -> Perturbation {
+    let tested = |name: &str, shift, fdr| TestedGene { name: name.to_string(), shift, fdr };
+    Perturbation {
+        settings: Settings {
+            gf: "0.1.0".to_string(),
+            model: "00ff".to_string(),
+            edit: "Overexpress".to_string(),
+            targets: "Each([TokenId(5), TokenId(12)])".to_string(),
+            layer: "SecondToLast".to_string(),
+            readout: "Cls".to_string(),
+            precision: "Int8".to_string(),
+            ..Settings::default()
+        },
+        n_effects: 4321,
+        cells: vec![[1e-5, 2e-5, 3e-5, 4e-5, 9e-5], [0.0, 2e-5, 4e-5, 5e-5, 2e-4]],
+        states: vec![StateGenes {
+            state: "dilated".to_string(),
+            genes: vec![StateGene { name: "PLN".to_string(), shift: -0.25, n_detections: 7 }],
+        }],
+        tests: vec![Tested {
+            file: "goal.csv".to_string(),
+            shift: "Shift_to_goal_end".to_string(),
+            genes: vec![tested("TTN", 0.01, 1e-9), tested("ACTB", -0.002, 0.5)],
+            n_untested: 3,
+        }],
+    }
+}
+
+const SECTIONS: [&str; 10] = [
+    "quality", "tokens", "training", "map", "effects", "states", "spread", "genes", "methods",
+    "commands",
+];
 
 fn has_section(html: &str, name: &str) -> bool {
     html.contains(&format!("<section id=\"{name}\">"))
@@ -99,10 +134,22 @@ fn holds_every_part() {
         "37.5 %",
         "gf ingest cells.h5ad -o corpus",
         "gf 0.1.0",
+        "4,321 edited cells, made of 2",
+        "1 of 2 tested genes",
+        "3 without a number",
+        "<td>PLN</td><td class=\"number\">−0.2500",
+        "Genes whose overexpression moves",
+        "Each of 2 listed genes was put first in the encoding of the cell in silico",
+        "XXH3 00ff",
+        "8-bit integer projections",
     ] {
         assert!(html.contains(text), "{text}");
     }
-    assert_eq!(html.matches("<svg viewBox").count(), 5, "databases, histogram, loss, map, genes");
+    assert_eq!(
+        html.matches("<svg viewBox").count(),
+        7,
+        "databases, histogram, loss, map, volcano, cells, genes"
+    );
 }
 
 #[test]
@@ -116,21 +163,23 @@ fn needs_no_network() {
 
 /// The page with one part removed lacks that section and no other.
 fn check_left_out(name: &str, remove: fn(&mut Facts)) {
+    check_all_left_out(&[name], remove);
+}
+
+fn check_all_left_out(names: &[&str], remove: fn(&mut Facts)) {
     let mut facts = facts();
     remove(&mut facts);
     let html = page::render(&facts).unwrap();
     for section in SECTIONS {
-        assert_eq!(
-            has_section(&html, section),
-            section != name,
-            "{section} of a page without {name}"
-        );
-        assert_eq!(
-            html.contains(&format!("href=\"#{section}\"")),
-            section != name,
-            "{section} in the contents"
-        );
+        let is_there = !names.contains(&section);
+        assert_eq!(has_section(&html, section), is_there, "{section} without {names:?}");
+        let is_listed = html.contains(&format!("href=\"#{section}\""));
+        assert_eq!(is_listed, is_there, "{section} in the contents without {names:?}");
     }
+}
+
+fn run(facts: &mut Facts) -> &mut Perturbation {
+    facts.perturbation.as_mut().unwrap()
 }
 
 #[test]
@@ -141,8 +190,20 @@ fn missing_parts_are_left_out() {
     check_left_out("map", |f| f.map = None);
     check_left_out("genes", |f| f.genes = None);
     check_left_out("commands", |f| f.commands.clear());
+    check_left_out("states", |f| run(f).states.clear());
+    check_left_out("spread", |f| run(f).cells.truncate(1));
+    check_all_left_out(&["effects", "states", "spread", "methods"], |f| f.perturbation = None);
     check_left_out("genes", |f| f.genes = Some(Vec::new()));
     check_left_out("training", |f| f.training = Some(Training::default()));
+}
+
+/// Without tests the shifts stand against the cells that have the gene.
+#[test]
+fn untested_genes_are_drawn_by_their_detections() {
+    let mut facts = facts();
+    run(&mut facts).tests.clear();
+    let html = page::render(&facts).unwrap();
+    assert!(html.contains("Cells with the gene") && !html.contains("false discovery rate below"));
 }
 
 #[test]
@@ -168,7 +229,7 @@ fn an_empty_run_is_a_page() {
 fn hostile_names_are_escaped() {
     const HOSTILE: &str = "<script>alert('$x$ & \"y\"')</script>";
     let mut facts = facts();
-    facts.title = HOSTILE.to_string();
+    facts.title = Some(HOSTILE.to_string());
     facts.commands = vec![HOSTILE.to_string()];
     facts.versions = vec![(HOSTILE.to_string(), HOSTILE.to_string())];
     facts.genes = Some(vec![gene(1, HOSTILE, 0.5)]);
@@ -179,6 +240,14 @@ fn hostile_names_are_escaped() {
     map.groups[0].label = HOSTILE.to_string();
     map.column = Some(HOSTILE.to_string());
     map.points[0].cell_id = HOSTILE.to_string();
+    let run = run(&mut facts);
+    run.settings.gf = HOSTILE.to_string();
+    run.settings.targets = HOSTILE.to_string();
+    run.states[0].state = HOSTILE.to_string();
+    run.states[0].genes[0].name = HOSTILE.to_string();
+    run.tests[0].file = HOSTILE.to_string();
+    run.tests[0].shift = HOSTILE.to_string();
+    run.tests[0].genes[0].name = HOSTILE.to_string();
     let html = page::render(&facts).unwrap();
     assert_eq!(html.matches("<script>").count(), 1, "the page's own");
     assert!(!html.contains("alert('"));
@@ -217,7 +286,8 @@ fn writes_what_a_run_folder_holds() {
     write_report(&input, &out).unwrap();
     let html = std::fs::read_to_string(&out).unwrap();
     let found = SECTIONS.map(|name| has_section(&html, name));
-    assert_eq!(found, [false, false, true, true, true, true]);
+    let present = ["training", "map", "genes", "commands"];
+    assert_eq!(found, SECTIONS.map(|name| present.contains(&name)));
     for text in
         ["from 9.5 to 8.5", "3 cell embeddings of 2 numbers", "GATA4", "gf embed\ngf report"]
     {

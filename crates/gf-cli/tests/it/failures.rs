@@ -39,6 +39,10 @@ fn wrong_use_exits_with_2_and_failure_with_1() {
         &["found \"x\", expected COLUMN=VALUE"],
     );
 
+    t(folder, &format!("perturb {model}"), 2, &["--output"]);
+    t(folder, &format!("perturb {model} -o p --price 1"), 2, &["--plan"]);
+    t(folder, &format!("perturb {model} --plan --price -1"), 2, &["--price"]);
+
     t(folder, "ingest nowhere -o c", 1, &["nowhere"]);
     t(folder, "medians nowhere -o m.tsv", 1, &["nowhere"]);
     t(folder, "export nowhere -o x.h5ad", 1, &["nowhere"]);

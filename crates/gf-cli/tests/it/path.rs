@@ -45,6 +45,11 @@ fn counts_become_ranked_genes_and_a_page() {
 
     let perturbed = json(folder, &format!("perturb {model} --max-cells 4 -o perturb"));
     assert_eq!((&perturbed["cells"], &perturbed["agreement"]), (&4.into(), &().into()));
+    let plan = json(folder, &format!("perturb {model} --max-cells 4 --plan --price 3600"));
+    assert_eq!((&plan["cells"], &plan["variants"]), (&4.into(), &perturbed["perturbations"]));
+    let number = |key: &str| plan[key].as_f64().unwrap();
+    let hours = number("operations") / number("operations_per_second") / 3600.0;
+    assert!((number("cost") / (hours * 3600.0) - 1.0).abs() < 1e-9, "{plan}");
     let stats = "stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv";
     ok(folder, &format!("{stats} --mode aggregate-data -o cosines.csv"));
     let cosines = fs::read_to_string(folder.join("cosines.csv")).unwrap();
@@ -57,9 +62,59 @@ fn counts_become_ranked_genes_and_a_page() {
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
     assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
 
+    groups_are_compared(folder, model);
+
     ok(folder, "report . -o report.html");
     let page = fs::read_to_string(folder.join("report.html")).unwrap();
-    assert!(page.contains("<svg") && page.trim_end().ends_with("</html>"), "{} bytes", page.len());
+    assert!(
+        page.contains("<svg")
+            && page.contains("<section id=\"spread\">")
+            && page.trim_end().ends_with("</html>"),
+        "{} bytes",
+        page.len()
+    );
+}
+
+/// Two groups of genes that remain without ACTB, one name of no gene among them.
+fn groups_are_compared(folder: &std::path::Path, model: &str) {
+    ok(folder, &format!("perturb {model} --genes ACTB --read-genes -o actb"));
+    let vocabulary = "--vocab cells.dataset/vocabulary.tsv";
+    let aggregate = format!("stats actb/shifts.arrow {vocabulary} --mode aggregate-gene-shifts");
+    ok(folder, &format!("{aggregate} -o remaining.csv"));
+    let mut remaining = csv::Reader::from_path(folder.join("remaining.csv")).unwrap();
+    // The first line is of the cell.
+    let ids: Vec<String> =
+        remaining.records().skip(1).take(5).map(|row| row.unwrap()[6].to_owned()).collect();
+    let mut genes = "gene\tgroup\nNOSUCHGENE\tfirst\n".to_owned();
+    for (i, id) in ids.iter().enumerate() {
+        genes += &format!("{id}\t{}\n", if i < 2 { "first" } else { "second" });
+    }
+    fs::write(folder.join("groups.tsv"), genes).unwrap();
+    let line = "stats actb/shifts.arrow --vocab cells.dataset/vocabulary.tsv \
+        --mode compare-groups --groups groups.tsv --tests tests.csv --figure boxes.svg -o g.csv";
+    let compared = json(folder, line);
+    let compared = &compared["comparison"];
+    assert_eq!(compared["unknown_genes"], serde_json::json!(["NOSUCHGENE"]));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let count = |i: usize| compared["groups"][i]["genes"].as_u64().unwrap();
+    assert_eq!([count(0), count(1)], [2, 3]);
+    assert_eq!(read("g.csv").lines().count(), 1 + 5);
+    let tests = read("tests.csv");
+    let pair = tests.lines().nth(1).unwrap();
+    assert!(pair.starts_with("first,second,2,3,") && tests.lines().count() == 2, "{tests}");
+    assert!(read("boxes.svg").contains("second (3)"));
+
+    for (genes, message) in [
+        ("gene\tgroup\nRPL3\tone\nGAPDH\tone\n", "found 1 groups"),
+        ("gene\tgroup\nRPL3\tone\nRPL3\ttwo\n", "RPL3: found in one and two"),
+        ("gene\nRPL3\n", "group"),
+    ] {
+        fs::write(folder.join("groups.tsv"), genes).unwrap();
+        let output = run(folder, line);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && error.contains(message), "{error}");
+        assert!(error.contains("groups.tsv"), "{error}");
+    }
 }
 
 /// The same deletions on int8 weights agree with f32.

@@ -6,7 +6,7 @@
 ///
 /// ```
 /// use gf_perturb::stats::benjamini_hochberg;
-/// assert_eq!(benjamini_hochberg(&[0.5, 0.125]), [0.5, 0.25]);
+/// assert_eq!(benjamini_hochberg(&[0.75, 0.0625, 0.125, 1.0]), [1.0, 0.25, 0.25, 1.0]);
 /// ```
 pub fn benjamini_hochberg(p_values: &[f64]) -> Vec<f64> {
     let n = p_values.len();

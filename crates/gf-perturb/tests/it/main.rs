@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod golden;
+mod golden_small;
 mod laws;
 mod output;
+mod plan;
 mod reference;
 mod stats;
 mod store;

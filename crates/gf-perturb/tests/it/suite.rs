@@ -8,6 +8,7 @@ use gf_model::{Encoder, EncoderConfig, Preset};
 use gf_perturb::{
     CellChoice, CellShifts, Error, PerturbOptions, Progress, choose_cells, count_passes,
     perturbation::{Edit, Targets},
+    plan::{PassShape, Plan, calibrate},
     run,
 };
 use gf_tokenize::{
@@ -32,6 +33,7 @@ pub fn suite<B: Backend>(device: &B::Device) {
     batches_change_nothing(&encoder, &reader, device);
     chosen_genes_alone_are_deleted(&encoder, &reader, device);
     runs_can_be_interrupted(&encoder, &reader, device);
+    plans_are_what_runs_do(&config, &encoder, &reader, device);
     cells_are_chosen(&dataset);
 }
 
@@ -139,6 +141,46 @@ fn runs_can_be_interrupted<B: Backend>(
     let options = PerturbOptions::new(8);
     let error = cells((encoder, reader, device), &[0], &options, &mut stop).unwrap_err();
     assert!(matches!(error, Error::Interrupted { done: 1, total: 7 }), "{error}");
+}
+
+/// The plan's passes are those that a run makes; a calibration reads real cells.
+fn plans_are_what_runs_do<B: Backend>(
+    config: &EncoderConfig,
+    encoder: &Encoder<B>,
+    reader: &CellReader<'_>,
+    device: &B::Device,
+) {
+    let token = TokenId(5);
+    let all_targets = [
+        Targets::All,
+        Targets::Each(vec![token, TokenId(12)]),
+        Targets::Together(vec![token, TokenId(10)]),
+        Targets::WithAnchor(token),
+    ];
+    for (targets, edit) in all_targets
+        .iter()
+        .flat_map(|targets| [Edit::Delete, Edit::Overexpress].map(|edit| (targets, edit)))
+    {
+        let targets = targets.clone();
+        let options = PerturbOptions { targets, edit, ..PerturbOptions::new(8) };
+        let plan = Plan::new(reader, &[0, 1, 2], &options).unwrap();
+        let mut made = 0;
+        let mut count = |progress: Progress| {
+            made = progress.done;
+            ControlFlow::Continue(())
+        };
+        let found = cells((encoder, reader, device), &[0, 1, 2], &options, &mut count).unwrap();
+        let effects: usize = found.iter().map(|cell| cell.effects.len()).sum();
+        assert_eq!((plan.n_passes(), plan.n_variants()), (made, effects as u64), "{options:?}");
+
+        let shape = PassShape::new(config, &options).unwrap();
+        let tools = (encoder, reader, device);
+        let pace = calibrate(&plan, &shape, tools, &options, &mut go_on).unwrap();
+        assert!(pace > 0.0 && pace.is_finite(), "{pace}");
+    }
+    let options = PerturbOptions { targets: Targets::Each(vec![token]), ..PerturbOptions::new(8) };
+    let error = Plan::new(reader, &[1], &options).unwrap_err();
+    assert!(matches!(error, Error::NothingToPerturb { n_cells: 1 }), "{error}");
 }
 
 fn cells_are_chosen(dataset: &Dataset) {
