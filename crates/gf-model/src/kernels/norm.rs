@@ -50,7 +50,7 @@ impl Scale<'_> {
         for (output, residual) in
             output.chunks_exact_mut(d_model).zip(residual.chunks_exact(d_model))
         {
-            output.iter_mut().zip(residual).for_each(|(x, r)| *x = r + *x);
+            output.iter_mut().zip(residual).for_each(|(x, r)| *x += r);
             self.normalise(output);
         }
     }
