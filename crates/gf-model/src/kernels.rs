@@ -11,6 +11,7 @@
 //! nor on the width of the vectors.
 
 mod attention;
+mod blocks;
 pub mod flex;
 mod linear;
 mod norm;
@@ -18,5 +19,6 @@ mod panels;
 mod tile;
 
 pub(crate) use attention::attention;
+pub use blocks::for_each_block;
 pub(crate) use linear::{Activation, linear};
 pub(crate) use norm::add_norm;

@@ -5,9 +5,9 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 use pulp::Simd;
-use rayon::prelude::*;
 
 use super::{
+    blocks::for_each_block,
     flex,
     panels::Panels,
     tile::{N_VECTORS, Tiled, dispatch, rows_from, tile},
@@ -16,8 +16,6 @@ use super::{
 /// Rows of the weight that are summed before the result is stored: such a panel stays
 /// in the first-level cache.
 const DEPTH: usize = 384;
-/// Most tokens that one thread takes at a time.
-const MAX_TOKENS: usize = 96;
 /// Fewer tokens do not pay for laying out the weight.
 const MIN_TOKENS: usize = 16;
 
@@ -51,7 +49,9 @@ pub(crate) fn linear<B: Backend>(
     };
     let mut output = bias.repeat(batch_size * seq_length);
     let layer = Product { weight: &weight, d_input, d_output, activation };
-    layer.apply(flex::slice(&x), &mut output);
+    for_each_block((flex::slice(&x), d_input), (&mut output, d_output), |x, y| {
+        dispatch(Block { product: layer, x, y });
+    });
     flex::tensor(output, [batch_size, seq_length, d_output])
 }
 
@@ -73,17 +73,7 @@ struct Product<'a> {
     activation: Activation,
 }
 
-impl Product<'_> {
-    /// Adds the products to `y`, which holds the bias of each token.
-    fn apply(self, x: &[f32], y: &mut [f32]) {
-        let n_tokens = x.len() / self.d_input;
-        let n = n_tokens.div_ceil(rayon::current_num_threads()).min(MAX_TOKENS);
-        let blocks = y.par_chunks_mut(n * self.d_output).zip(x.par_chunks(n * self.d_input));
-        blocks.for_each(|(y, x)| dispatch(Block { product: self, x, y }));
-    }
-}
-
-/// The tokens of one thread.
+/// The tokens of one thread; `y` holds the bias of each, to which products are added.
 struct Block<'a> {
     product: Product<'a>,
     x: &'a [f32],

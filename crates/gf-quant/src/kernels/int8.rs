@@ -7,14 +7,10 @@
 mod pairs;
 
 use burn::tensor::{Tensor, backend::Backend};
-use gf_model::kernels::flex;
-use rayon::prelude::*;
+use gf_model::kernels::{flex, for_each_block};
 
 use self::pairs::{N_VECTORS, Pairs, Work, dispatch, n_columns};
 use crate::int8::MAX_CODE;
-
-/// Most tokens that one thread takes at a time.
-const MAX_TOKENS: usize = 96;
 
 /// Weights `[d_output, d_input]` laid out for the processor: for each panel of columns,
 /// pairs of codes that follow each other in the depth.
@@ -69,7 +65,13 @@ impl Panels {
         };
         let mut output = vec![0.0; batch_size * seq_length * self.d_output];
         let columns = Columns { weights: self, scale: flex::slice(&scale), bias: &bias, floor };
-        columns.apply(flex::slice(&input), &mut output);
+        for_each_block(
+            (flex::slice(&input), self.d_input),
+            (&mut output, self.d_output),
+            |x, y| {
+                dispatch(Block { columns, x, y });
+            },
+        );
         flex::tensor(output, [batch_size, seq_length, self.d_output])
     }
 }
@@ -81,16 +83,6 @@ struct Columns<'a> {
     scale: &'a [f32],
     bias: &'a [f32],
     floor: f32,
-}
-
-impl Columns<'_> {
-    fn apply(self, x: &[f32], y: &mut [f32]) {
-        let Panels { d_input, d_output, .. } = *self.weights;
-        let n_tokens = x.len() / d_input;
-        let n = n_tokens.div_ceil(rayon::current_num_threads()).clamp(1, MAX_TOKENS);
-        let blocks = y.par_chunks_mut(n * d_output).zip(x.par_chunks(n * d_input));
-        blocks.for_each(|(y, x)| dispatch(Block { columns: self, x, y }));
-    }
 }
 
 /// The tokens of one thread.
