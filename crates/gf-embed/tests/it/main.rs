@@ -1,6 +1,9 @@
 //! One binary: golden embeddings, laws, and the generic suite.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../../gf-model/tests/it/golden_folder.rs"]
+mod golden_folder;
+
 mod analyses;
 mod batches;
 mod files;
@@ -10,17 +13,7 @@ mod states;
 mod suite;
 mod table;
 
-/// `../shared/golden`, or a loud `None` where it is absent.
-fn golden_folder() -> Option<std::path::PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
-    let folder = std::path::Path::new(&shared).join("golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {} is absent", folder.display());
-    None
-}
+use golden_folder::golden_folder;
 
 #[test]
 fn suite_on_flex() {

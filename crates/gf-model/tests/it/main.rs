@@ -5,6 +5,7 @@ mod checkpoint;
 mod config;
 mod dropout;
 mod golden;
+mod golden_folder;
 mod half;
 mod input;
 mod kernels;
@@ -12,18 +13,7 @@ mod suite;
 mod torch;
 
 use burn_flex::{Flex, FlexDevice};
-
-/// `../shared/golden`, or a loud `None` where it is absent.
-fn golden_folder() -> Option<std::path::PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
-    let folder = std::path::Path::new(&shared).join("golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {} is absent", folder.display());
-    None
-}
+use golden_folder::golden_folder;
 
 #[test]
 fn suite_on_flex() {

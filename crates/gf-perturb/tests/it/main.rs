@@ -1,6 +1,9 @@
 //! One binary: golden cosines, laws, and the generic suite.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../../gf-model/tests/it/golden_folder.rs"]
+mod golden_folder;
+
 mod golden;
 mod golden_small;
 mod laws;
@@ -11,17 +14,7 @@ mod stats;
 mod store;
 mod suite;
 
-/// `../shared/golden`, or a loud `None` where it is absent.
-fn golden_folder() -> Option<std::path::PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
-    let folder = std::path::Path::new(&shared).join("golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {} is absent", folder.display());
-    None
-}
+use golden_folder::golden_folder;
 
 #[test]
 fn suite_on_flex() {

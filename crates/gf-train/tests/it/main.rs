@@ -1,12 +1,17 @@
 //! One binary: golden numbers, laws, whole runs, and the generic suite.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../../gf-model/tests/it/golden_folder.rs"]
+mod golden_folder;
+
 mod config;
 mod golden;
 mod masking;
 mod pretrain;
 mod sampler;
 mod suite;
+
+use golden_folder::golden_folder;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -21,18 +26,6 @@ type TestBackend = burn::backend::Autodiff<Inner>;
 fn generator_lock() -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     LOCK.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// `../shared/golden`, or a loud `None` where it is absent.
-fn golden_folder() -> Option<std::path::PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
-    let shared = std::env::var("GF_SHARED").unwrap_or_else(|_| default.to_owned());
-    let folder = std::path::Path::new(&shared).join("golden");
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("SKIPPED: {} is absent", folder.display());
-    None
 }
 
 #[test]
