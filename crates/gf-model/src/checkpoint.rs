@@ -9,7 +9,7 @@ use atomic_write_file::AtomicWriteFile;
 use burn::{module::Module, tensor::backend::Backend};
 use serde_json::Value;
 
-pub use crate::weights::store::WEIGHTS_FILE;
+pub use crate::weights::store::{WEIGHTS_FILE, weight_files};
 use crate::{
     CellClassifier, Encoder, EncoderConfig, Error, GeneClassifier, MaskedLm, MultiTaskClassifier,
     config::read_json,

@@ -12,6 +12,7 @@ use gf_quant::{
     Int8Linear, Nf4Linear,
     checkpoint::{WeightFormat, load_int8_encoder, load_nf4_encoder, stored_format},
     int8::Activations,
+    quantize_int8, quantize_nf4,
 };
 use gf_tokenize::{Dataset, ModelTokens, VOCABULARY_FILE, Vocabulary};
 use serde::Serialize;
@@ -69,6 +70,27 @@ pub enum Stored<B: Backend> {
     Int8(Encoder<B, Int8Linear<B>>),
     /// In 4-bit NormalFloat.
     Nf4(Encoder<B, Nf4Linear<B>>),
+}
+
+impl<B: Backend> Stored<B> {
+    /// The encoder in a precision; one that is quantised already stays as it is.
+    pub fn in_precision(self, precision: Precision) -> Self {
+        match (self, precision) {
+            (Self::Dense(encoder), Precision::Int8) => {
+                Self::Int8(quantize_int8(encoder, Activations::Int8))
+            }
+            (Self::Dense(encoder), Precision::Nf4) => Self::Nf4(quantize_nf4(encoder)),
+            (stored, _) => stored,
+        }
+    }
+
+    /// The dense encoder that a quantised one in `precision` is compared with; shares its memory.
+    pub fn full(&self, precision: Precision) -> Option<Encoder<B>> {
+        match self {
+            Self::Dense(encoder) if precision != Precision::F32 => Some(encoder.clone()),
+            _ => None,
+        }
+    }
 }
 
 fn parse_layer(text: &str) -> Result<EmbedLayer, String> {

@@ -16,7 +16,6 @@ use gf_embed::{
     TableHeader, TableRows, embed_cells, embed_genes, similarity::row_cosines,
 };
 use gf_model::{Encoder, Projection};
-use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
 use ndarray::Array2;
 
@@ -24,7 +23,7 @@ use self::{
     output::{Format, Output},
     rows::{RowArgs, labels},
 };
-use super::cells::{Agreement, CellArgs, Precision, Stored};
+use super::cells::{Agreement, CellArgs, Stored};
 use crate::{
     args::Common,
     device::{DeviceChoice, Job},
@@ -196,21 +195,12 @@ impl Job for Embedding<'_> {
     fn run<B: Backend>(self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
-        let full = None::<&Encoder<B>>;
-        let written = match (stored, self.args.cells.precision) {
-            (Stored::Dense(encoder), Precision::F32) => {
-                self.write(&encoder, full, &reader, device)?
-            }
-            (Stored::Dense(encoder), Precision::Int8) => {
-                let quantised = quantize_int8(encoder.clone(), Activations::Int8);
-                self.write(&quantised, Some(&encoder), &reader, device)?
-            }
-            (Stored::Dense(encoder), Precision::Nf4) => {
-                let quantised = quantize_nf4(encoder.clone());
-                self.write(&quantised, Some(&encoder), &reader, device)?
-            }
-            (Stored::Int8(encoder), _) => self.write(&encoder, full, &reader, device)?,
-            (Stored::Nf4(encoder), _) => self.write(&encoder, full, &reader, device)?,
+        let precision = self.args.cells.precision;
+        let full = stored.full(precision);
+        let written = match stored.in_precision(precision) {
+            Stored::Dense(encoder) => self.write(&encoder, full, &reader, device)?,
+            Stored::Int8(encoder) => self.write(&encoder, full, &reader, device)?,
+            Stored::Nf4(encoder) => self.write(&encoder, full, &reader, device)?,
         };
         self.report(&written)
     }
@@ -218,10 +208,10 @@ impl Job for Embedding<'_> {
 
 impl Embedding<'_> {
     /// Writes the table; where there is a `full` encoder, compares with it.
-    fn write<B: Backend, P: Projection<B>, Q: Projection<B>>(
+    fn write<B: Backend, P: Projection<B>>(
         &self,
         encoder: &Encoder<B, P>,
-        full: Option<&Encoder<B, Q>>,
+        full: Option<Encoder<B>>,
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Written, Failure> {
@@ -236,7 +226,7 @@ impl Embedding<'_> {
         let (mut done, mut cosines) = (n_resumed, Vec::new());
         for rows in self.rows.chunks(block).skip(spool.n_blocks()) {
             let values = self.vectors(encoder, reader, rows, device, (&mut meter, done))?;
-            if let Some(full) = full {
+            if let Some(full) = &full {
                 let full = self.vectors(full, reader, rows, device, (&mut meter, done))?;
                 cosines.extend(row_cosines(&values, &full));
             }
@@ -303,13 +293,14 @@ impl Embedding<'_> {
             _ => embed_cells(encoder, reader, rows, &options, device, update)
                 .map(|cells| cells.values),
         };
-        values.map_err(|error| self.interrupted(error, before))
+        values.map_err(|error| self.interrupted(error, before, before))
     }
 
-    fn interrupted(&self, error: gf_embed::Error, before: usize) -> Failure {
+    /// `before` cells were done before those of the error, `kept` of them are on disk.
+    fn interrupted(&self, error: gf_embed::Error, before: usize, kept: usize) -> Failure {
         let gf_embed::Error::Interrupted { done, .. } = error else { return error.into() };
         let total = self.rows.len();
-        let (done, kept) = (before + done, before);
+        let done = before + done;
         Failure::Interrupted(match kept {
             0 => format!("after {done} of {total} cells; nothing was written"),
             _ => format!(
@@ -418,10 +409,7 @@ impl Embedding<'_> {
                 |p: gf_embed::Progress| meter.update((done + p.done) as u64, total, "");
             let options = self.options();
             let states = embed_genes(encoder, reader, rows, which, &options, device, &mut update);
-            means.add(&states.map_err(|error| match error {
-                gf_embed::Error::Interrupted { .. } => self.interrupted(error, 0),
-                other => other.into(),
-            })?);
+            means.add(&states.map_err(|error| self.interrupted(error, done, 0))?);
             done += rows.len();
         }
         let width = encoder.embeddings.layer_norm.gamma.dims()[0];

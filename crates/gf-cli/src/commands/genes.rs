@@ -1,4 +1,4 @@
-//! Genes as they are typed.
+//! Genes as they are typed, and as they are shown.
 
 use std::fs;
 
@@ -51,6 +51,11 @@ pub fn token(name: &str, vocabulary: &Vocabulary) -> Result<TokenId, Failure> {
             "gene {name} ({id}) is not among the vocabulary's {n_tokens} tokens"
         ))
     })
+}
+
+/// The symbol of an Ensembl id.
+pub fn symbol(annotation: &Annotation, id: &str) -> Option<String> {
+    Some(annotation.gene(id.parse().ok()?)?.symbol.clone())
 }
 
 fn id_of(name: &str) -> Result<GeneId, Failure> {

@@ -14,7 +14,7 @@ use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
 use gf_corpus::Annotation;
 use gf_embed::{CellReader, EmbedOptions, Embeddings, Readout, StateEmbeddings};
-use gf_model::{Encoder, Projection};
+use gf_model::{Encoder, Projection, checkpoint::weight_files};
 use gf_perturb::{
     CellChoice, Effect, GeneEffect, PerturbOptions, Progress, choose_cells,
     output::{GeneNames, write_ranking},
@@ -22,7 +22,6 @@ use gf_perturb::{
     rank,
     store::{ShardKey, ShardReader, ShardWriter},
 };
-use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -30,8 +29,8 @@ pub use self::plan::Estimate;
 use self::plan::{PlanArgs, Planning};
 use super::{
     DEFAULT_SEED,
-    cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
-    genes::{listed_genes, token},
+    cells::{Agreement, CellArgs, Stored, embed_rows},
+    genes::{listed_genes, symbol, token},
 };
 use crate::{
     args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
@@ -221,45 +220,36 @@ impl Job for Perturbing<'_> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
         self.options.max_length = config.max_position_embeddings;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
-        let agreement = match (stored, self.args.cells.precision) {
-            (Stored::Dense(encoder), Precision::F32) => {
-                self.perturb(&encoder, &reader, device)?;
-                None
-            }
-            (Stored::Dense(encoder), Precision::Int8) => {
-                let to_int8 = |encoder| quantize_int8(encoder, Activations::Int8);
-                Some(self.compare(encoder, to_int8, &reader, device)?)
-            }
-            (Stored::Dense(encoder), Precision::Nf4) => {
-                Some(self.compare(encoder, quantize_nf4, &reader, device)?)
-            }
-            (Stored::Int8(encoder), _) => {
-                self.perturb(&encoder, &reader, device)?;
-                None
-            }
-            (Stored::Nf4(encoder), _) => {
-                self.perturb(&encoder, &reader, device)?;
-                None
-            }
+        let precision = self.args.cells.precision;
+        // Embedded here, so that the full encoder is gone when its cells are perturbed.
+        let full = stored.full(precision).map(|full| self.embed(&full, &reader, device));
+        let full = full.transpose()?;
+        let agreement = match stored.in_precision(precision) {
+            Stored::Dense(encoder) => self.compared(&encoder, full, &reader, device)?,
+            Stored::Int8(encoder) => self.compared(&encoder, full, &reader, device)?,
+            Stored::Nf4(encoder) => self.compared(&encoder, full, &reader, device)?,
         };
         self.report(agreement)
     }
 }
 
 impl Perturbing<'_> {
-    /// Perturbs through the quantised encoder; says how its embeddings agree with the full one's.
-    fn compare<B: Backend, P: Projection<B>>(
+    /// Perturbs; where there are embeddings of the full encoder, says how this one's agree.
+    fn compared<B: Backend, P: Projection<B>>(
         &self,
-        encoder: Encoder<B>,
-        quantize: impl FnOnce(Encoder<B>) -> Encoder<B, P>,
+        encoder: &Encoder<B, P>,
+        full: Option<Embeddings>,
         reader: &CellReader<'_>,
         device: &B::Device,
-    ) -> Result<Agreement, Failure> {
-        let full = self.embed(&encoder, reader, device)?;
-        let quantised = quantize(encoder);
-        let embeddings = self.embed(&quantised, reader, device)?;
-        self.perturb(&quantised, reader, device)?;
-        Ok(Agreement::between(self.args.cells.precision, &embeddings, &full))
+    ) -> Result<Option<Agreement>, Failure> {
+        let precision = self.args.cells.precision;
+        let agreement = |full: Embeddings| -> Result<Agreement, Failure> {
+            let embeddings = self.embed(encoder, reader, device)?;
+            Ok(Agreement::between(precision, &embeddings, &full))
+        };
+        let agreement = full.map(agreement).transpose()?;
+        self.perturb(encoder, reader, device)?;
+        Ok(agreement)
     }
 
     fn embed<B: Backend, P: Projection<B>>(
@@ -325,7 +315,7 @@ impl Perturbing<'_> {
         let PerturbOptions { edit, targets, layer, readout, reads_genes, .. } = &self.options;
         let settings = serde_json::json!({
             "gf": env!("CARGO_PKG_VERSION"),
-            "model": content_hash(&self.args.cells.model.join("model.safetensors"))?,
+            "model": content_hash(&weight_files(&self.args.cells.model)?)?,
             "vocabulary": self.vocabulary.content_hash(),
             "cells": format!("{:016x}", cells.digest()),
             "states": format!("{:016x}", states.digest()),
@@ -342,10 +332,7 @@ impl Perturbing<'_> {
     fn report(&self, agreement: Option<Agreement>) -> Result<(), Failure> {
         let output = self.output;
         let annotation = Annotation::shipped()?;
-        let symbol = |id: &str| {
-            let gene = annotation.gene(id.parse().ok()?)?;
-            Some(gene.symbol.clone())
-        };
+        let symbol = |id: &str| symbol(annotation, id);
         let names = GeneNames { vocabulary: &self.vocabulary, symbol: &symbol };
         let cells = ShardReader::open(&output.join(SHIFTS_FILE))?;
         let all: Vec<Effect> =
@@ -396,14 +383,17 @@ fn failure(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
     move |error| Failure::Error(format!("{}: {error}", path.display()).into())
 }
 
-/// The XXH3-64 of a file.
-fn content_hash(path: &Path) -> Result<String, Failure> {
-    let mut file = File::open(path).map_err(failure(path))?;
+/// The XXH3-64 of files one after another.
+fn content_hash(paths: &[PathBuf]) -> Result<String, Failure> {
     let (mut hash, mut buffer) = (Xxh3Default::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(failure(path))? {
-            0 => return Ok(format!("{:016x}", hash.digest())),
-            n => hash.update(&buffer[..n]),
+    for path in paths {
+        let mut file = File::open(path).map_err(failure(path))?;
+        loop {
+            match file.read(&mut buffer).map_err(failure(path))? {
+                0 => break,
+                n => hash.update(&buffer[..n]),
+            }
         }
     }
+    Ok(format!("{:016x}", hash.digest()))
 }

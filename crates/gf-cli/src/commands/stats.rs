@@ -15,6 +15,7 @@ use gf_perturb::{
 use gf_tokenize::Vocabulary;
 
 use self::groups::{Comparison, GroupArgs};
+use super::genes::symbol;
 use crate::{failure::Failure, outputs::claim_file, shell::Shell};
 
 /// Arguments of `gf stats`.
@@ -86,7 +87,7 @@ pub fn run(args: &StatsArgs, shell: &Shell) -> Result<(), Failure> {
     claim_file(&args.output)?;
     let vocabulary = Vocabulary::open(&args.vocab)?;
     let annotation = Annotation::shipped()?;
-    let symbol = |id: &str| Some(annotation.gene(id.parse().ok()?)?.symbol.clone());
+    let symbol = |id: &str| symbol(annotation, id);
     let names = GeneNames { vocabulary: &vocabulary, symbol: &symbol };
     let observations = read(&args.results)?;
     let comparison = write(args, &observations, &names, shell)?;

@@ -52,18 +52,11 @@ impl TensorStore {
     ///
     /// None of them is there, or a file is malformed.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let [single, index, torch] =
-            [WEIGHTS_FILE, INDEX_FILE, TORCH_FILE].map(|name| folder.join(name));
-        if single.is_file() {
-            Self::read(single.clone(), &[single], safetensors_tensors)
-        } else if index.is_file() {
-            let shards = shards(&index)?;
-            Self::read(index, &shards, safetensors_tensors)
-        } else if torch.is_file() {
-            Self::read(torch.clone(), &[torch], torch::tensors)
-        } else {
-            let expected = [WEIGHTS_FILE, INDEX_FILE, TORCH_FILE].join(" or ");
-            Err(Error::NoWeights { folder: folder.to_owned(), expected })
+        let path = weights_path(folder)?;
+        let files = files(&path)?;
+        match path.ends_with(TORCH_FILE) {
+            true => Self::read(path, &files, torch::tensors),
+            false => Self::read(path, &files, safetensors_tensors),
         }
     }
 
@@ -115,6 +108,28 @@ impl TensorStore {
         let bytes = self.maps[*file].get(stored.bytes.clone())?;
         TensorView::new(stored.dtype, stored.shape.clone(), bytes).ok()
     }
+}
+
+/// The files that hold the weights of a model folder: `model.safetensors`, the shards of
+/// its index, or `pytorch_model.bin`, whichever is there first.
+///
+/// # Errors
+///
+/// None of them is there, or the index is malformed.
+pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    files(&weights_path(folder)?)
+}
+
+/// The weights of a folder, or the index of their shards.
+fn weights_path(folder: &Path) -> Result<PathBuf, Error> {
+    let names = [WEIGHTS_FILE, INDEX_FILE, TORCH_FILE];
+    let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let missing = || Error::NoWeights { folder: folder.to_owned(), expected: names.join(" or ") };
+    found.ok_or_else(missing)
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    if path.ends_with(INDEX_FILE) { shards(path) } else { Ok(vec![path.to_owned()]) }
 }
 
 /// Gives the memory of read pages back; they come from the file if read again.

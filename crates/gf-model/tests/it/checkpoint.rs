@@ -8,7 +8,7 @@ use gf_model::{
     MultiTaskHead, Pooling, Preset,
     checkpoint::{
         Checkpoint, load_encoder, load_masked_lm, save_cell_classifier, save_gene_classifier,
-        save_masked_lm, save_multi_task_classifier,
+        save_masked_lm, save_multi_task_classifier, weight_files,
     },
 };
 use safetensors::SafeTensors;
@@ -231,4 +231,24 @@ fn damaged_files_are_errors() {
 fn an_absent_folder_is_an_error_that_names_the_file() {
     let error = load_encoder::<Flex>(Path::new("/no/such"), &FlexDevice).unwrap_err();
     assert!(error.to_string().starts_with("/no/such/config.json: "), "{error}");
+}
+
+/// The first of the three layouts that is there counts.
+#[test]
+fn the_files_of_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = || {
+        let files = weight_files(folder.path()).unwrap();
+        let names = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    assert!(matches!(weight_files(folder.path()), Err(Error::NoWeights { .. })));
+    write("pytorch_model.bin", "");
+    assert_eq!(found(), "pytorch_model.bin");
+    let index = r#"{"weight_map": {"a": "two.safetensors", "b": "one.safetensors"}}"#;
+    write("model.safetensors.index.json", index);
+    assert_eq!(found(), "one.safetensors two.safetensors");
+    write("model.safetensors", "");
+    assert_eq!(found(), "model.safetensors");
 }

@@ -10,22 +10,12 @@ use gf_perturb::{
     PerturbOptions,
     plan::{Cost, PassShape, Plan, calibrate, tokens_at_once},
 };
-use gf_quant::{
-    footprint::{Footprint, NumberFormat},
-    int8::Activations,
-    quantize_int8, quantize_nf4,
-};
+use gf_quant::footprint::{Footprint, NumberFormat};
 use gf_tokenize::{Dataset, Vocabulary};
 use serde::Serialize;
 
 use super::PerturbArgs;
-use crate::{
-    commands::cells::{Precision, Stored},
-    device::Job,
-    failure::Failure,
-    render,
-    shell::Shell,
-};
+use crate::{commands::cells::Stored, device::Job, failure::Failure, render, shell::Shell};
 
 /// Arguments that say what is planned for.
 #[derive(Debug, Args)]
@@ -88,21 +78,10 @@ impl Job for Planning<'_> {
     fn run<B: Backend>(mut self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
         self.options.max_length = config.max_position_embeddings;
-        match (stored, self.args.cells.precision) {
-            (Stored::Dense(encoder), Precision::F32) => {
-                self.plan(&config, &encoder, NumberFormat::F32, device)
-            }
-            (Stored::Dense(encoder), Precision::Int8) => {
-                let encoder = quantize_int8(encoder, Activations::Int8);
-                self.plan(&config, &encoder, NumberFormat::Int8, device)
-            }
-            (Stored::Dense(encoder), Precision::Nf4) => {
-                self.plan(&config, &quantize_nf4(encoder), NumberFormat::Nf4Double, device)
-            }
-            (Stored::Int8(encoder), _) => self.plan(&config, &encoder, NumberFormat::Int8, device),
-            (Stored::Nf4(encoder), _) => {
-                self.plan(&config, &encoder, NumberFormat::Nf4Double, device)
-            }
+        match stored.in_precision(self.args.cells.precision) {
+            Stored::Dense(encoder) => self.plan(&config, &encoder, NumberFormat::F32, device),
+            Stored::Int8(encoder) => self.plan(&config, &encoder, NumberFormat::Int8, device),
+            Stored::Nf4(encoder) => self.plan(&config, &encoder, NumberFormat::Nf4Double, device),
         }
     }
 }
