@@ -108,7 +108,11 @@ impl Tiled for Block<'_> {
 /// Adds a row of sums to the output, at least `floor` afterwards.
 #[inline(always)]
 fn add<S: Simd>(simd: S, output: &mut [f32], sums: &[S::f32s; N_VECTORS], floor: S::f32s) {
-    let total = |before, sum| simd.max_f32s(simd.add_f32s(before, sum), floor);
+    let total = |before, sum| {
+        let total = simd.add_f32s(before, sum);
+        // Not `max`, which would turn what is no number into one.
+        simd.select_f32s(simd.less_than_f32s(total, floor), floor, total)
+    };
     let (whole, rest) = S::as_mut_simd_f32s(output);
     for (output, &sum) in whole.iter_mut().zip(sums) {
         *output = total(*output, sum);

@@ -1,9 +1,14 @@
 //! The processor's kernels against the portable operations, which a tape for gradients
 //! still uses: the same encoder with and without one.
 
-use burn::{backend::Autodiff, module::AutodiffModule, tensor::backend::Backend};
+use burn::{
+    backend::Autodiff,
+    module::AutodiffModule,
+    nn::LinearConfig,
+    tensor::{Tensor, backend::Backend},
+};
 use burn_flex::{Flex, FlexDevice};
-use gf_model::{EncoderConfig, EncoderInput, Preset};
+use gf_model::{EncoderConfig, EncoderInput, Preset, Projection};
 use proptest::prelude::*;
 
 /// Two orders of summation over at most a few thousand terms, and normalisation between.
@@ -79,4 +84,19 @@ fn longer_than_every_block() {
     check(&wide, &[1]);
     check(&wide, &[300, 257]);
     check(&config(2, 8, 24), &[4_096]);
+}
+
+/// Twenty tokens, so that the kernel takes them; one number of the first is none.
+#[test]
+fn what_is_no_number_stays_none() {
+    let layer = LinearConfig::new(3, 5).init::<Flex>(&FlexDevice);
+    let mut values = vec![0.5; 60];
+    values[1] = f32::NAN;
+    let input = Tensor::<Flex, 1>::from_floats(values.as_slice(), &FlexDevice);
+    let input = input.reshape([1, 20, 3]);
+    for output in [Projection::forward(&layer, input.clone()), layer.forward_relu(input)] {
+        let output: Vec<f32> = output.into_data().iter::<f32>().collect();
+        assert!(output[..5].iter().all(|x| x.is_nan()), "{:?}", &output[..5]);
+        assert!(output[5..].iter().all(|x| x.is_finite()));
+    }
 }
