@@ -39,7 +39,7 @@ fn bench(c: &mut Criterion) {
         Ok(encoder) => encoder,
         Err(error) => panic!("{error}"),
     };
-    cls_state(c, "f32", &encoder);
+    cls_state(c, "f32", &encoder.clone().pack());
     cls_state(c, "int8", &quantize_int8(encoder.clone(), Activations::Float));
     cls_state(c, "int8-dynamic", &quantize_int8(encoder.clone(), Activations::Int8));
     cls_state(c, "nf4", &quantize_nf4(encoder));

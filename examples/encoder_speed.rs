@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoder = config.init_encoder::<Flex>(&FlexDevice)?;
     let work = Work { config, length, batch };
     println!("matrix product: {:.0} GFLOP per CPU second", work.product_rate());
-    work.report("f32", &encoder);
+    work.report("f32", &encoder.clone().pack());
     work.report("int8", &quantize_int8(encoder, Activations::Int8));
     Ok(())
 }

@@ -6,7 +6,9 @@ use burn::{
     tensor::{FloatDType, Tensor, backend::Backend},
 };
 
-use crate::{EncoderConfig, EncoderInput, Projection, embeddings::Embeddings, layer::Layer};
+use crate::{
+    EncoderConfig, EncoderInput, PackedLinear, Projection, embeddings::Embeddings, layer::Layer,
+};
 
 /// Embeddings and layers of a BERT encoder; no pooler, no final normalisation.
 #[derive(Module, Debug)]
@@ -25,6 +27,14 @@ impl<B: Backend> Encoder<B, Linear<B>> {
             embeddings: Embeddings::init(config, device),
             layers: (0..config.num_hidden_layers).map(layer).collect(),
         }
+    }
+}
+
+impl<B: Backend> Encoder<B, Linear<B>> {
+    /// The same encoder for inference: its projections laid out once for the processor,
+    /// see [`PackedLinear`]. Each dense projection is dropped as soon as it is packed.
+    pub fn pack(self) -> Encoder<B, PackedLinear<B>> {
+        self.map_projections(PackedLinear::new)
     }
 }
 

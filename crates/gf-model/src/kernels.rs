@@ -20,5 +20,5 @@ mod tile;
 
 pub(crate) use attention::attention;
 pub use blocks::for_each_block;
-pub(crate) use linear::{Activation, linear};
+pub(crate) use linear::{Activation, Weights, linear};
 pub(crate) use norm::add_norm;

@@ -60,4 +60,4 @@ pub use head::{
     multi_task::{MultiTaskClassifier, MultiTaskHead, PooledTokens, Pooling},
 };
 pub use input::EncoderInput;
-pub use projection::Projection;
+pub use projection::{PackedLinear, Projection};

@@ -1,12 +1,14 @@
 //! The seam between the encoder and the way a weight matrix is stored.
 
+use std::sync::Arc;
+
 use burn::{
     module::{Module, ModuleDisplay, Param},
     nn::{Initializer, Linear},
-    tensor::{Tensor, activation::relu, backend::Backend},
+    tensor::{FloatDType, Tensor, activation::relu, backend::Backend},
 };
 
-use crate::kernels::{self, Activation};
+use crate::kernels::{self, Activation, Weights};
 
 /// A learned affine map of the last axis: `y = x·W + b`.
 ///
@@ -30,13 +32,65 @@ pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {
 
 impl<B: Backend> Projection<B> for Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        kernels::linear(self, &input, Activation::None)
-            .unwrap_or_else(|| Linear::forward(self, input))
+        apply(self, input, Activation::None)
     }
 
     fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        kernels::linear(self, &input, Activation::Relu)
-            .unwrap_or_else(|| relu(Linear::forward(self, input)))
+        apply(self, input, Activation::Relu)
+    }
+}
+
+fn apply<B: Backend>(
+    linear: &Linear<B>,
+    input: Tensor<B, 3>,
+    activation: Activation,
+) -> Tensor<B, 3> {
+    kernels::linear(linear, &input, activation).unwrap_or_else(|| {
+        let output = Linear::forward(linear, input);
+        match activation {
+            Activation::None => output,
+            Activation::Relu => relu(output),
+        }
+    })
+}
+
+/// A dense projection for inference: in host memory its weight is laid out once as the
+/// processor's kernel reads it, instead of for each product, in the same number of bytes;
+/// on another backend, and in another number format than f32, it stays Burn's.
+#[derive(Module, Debug)]
+pub struct PackedLinear<B: Backend> {
+    linear: Option<Linear<B>>,
+    /// Instead of `linear`.
+    #[module(skip)]
+    packed: Option<Arc<Weights>>,
+}
+
+impl<B: Backend> PackedLinear<B> {
+    /// Lays out a projection.
+    pub fn new(linear: Linear<B>) -> Self {
+        match Weights::new(&linear) {
+            Some(weights) => Self { linear: None, packed: Some(Arc::new(weights)) },
+            None => Self { linear: Some(linear), packed: None },
+        }
+    }
+
+    fn apply(&self, input: Tensor<B, 3>, activation: Activation) -> Tensor<B, 3> {
+        match (&self.linear, &self.packed) {
+            (_, Some(weights)) => weights.product(&input.cast(FloatDType::F32), activation),
+            (Some(linear), None) => Some(apply(linear, input, activation)),
+            (None, None) => None,
+        }
+        .unwrap_or_else(|| unreachable!("only what is in host memory is packed"))
+    }
+}
+
+impl<B: Backend> Projection<B> for PackedLinear<B> {
+    fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.apply(input, Activation::None)
+    }
+
+    fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        self.apply(input, Activation::Relu)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::backend::Backend;
+use burn::tensor::{FloatDType, backend::Backend};
 use clap::{Args, ValueEnum};
 use gf_embed::{
     CellReader, EmbedLayer, EmbedOptions, Embeddings, embed_cells, similarity::row_cosines,
 };
-use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::load_encoder};
+use gf_model::{Encoder, EncoderConfig, PackedLinear, Projection, checkpoint::load_encoder};
 use gf_quant::{
     Int8Linear, Nf4Linear,
     checkpoint::{WeightFormat, load_int8_encoder, load_nf4_encoder, stored_format},
@@ -46,6 +46,10 @@ pub struct CellArgs {
 pub enum Precision {
     /// 32-bit floating point.
     F32,
+    /// 16-bit floating point, activations too; for GPUs.
+    F16,
+    /// 16-bit floating point with the exponents of f32, activations too; for GPUs.
+    Bf16,
     /// Signed bytes with a scale per output channel.
     Int8,
     /// 4-bit NormalFloat with doubly quantised scales.
@@ -56,6 +60,8 @@ impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
             Self::Int8 => "int8",
             Self::Nf4 => "nf4",
         })
@@ -72,22 +78,51 @@ pub enum Stored<B: Backend> {
     Nf4(Encoder<B, Nf4Linear<B>>),
 }
 
+/// An encoder as it is run.
+pub enum Ready<B: Backend> {
+    /// In floating point, laid out for the processor.
+    Dense(Encoder<B, PackedLinear<B>>),
+    /// In signed bytes.
+    Int8(Encoder<B, Int8Linear<B>>),
+    /// In 4-bit NormalFloat.
+    Nf4(Encoder<B, Nf4Linear<B>>),
+}
+
 impl<B: Backend> Stored<B> {
     /// The encoder in a precision; one that is quantised already stays as it is.
-    pub fn in_precision(self, precision: Precision) -> Self {
-        match (self, precision) {
-            (Self::Dense(encoder), Precision::Int8) => {
-                Self::Int8(quantize_int8(encoder, Activations::Int8))
+    ///
+    /// # Errors
+    ///
+    /// The device does not compute in it.
+    pub fn in_precision(
+        self,
+        precision: Precision,
+        device: &B::Device,
+    ) -> Result<Ready<B>, Failure> {
+        let half = |encoder: Encoder<B>, dtype: FloatDType| {
+            if B::supports_dtype(device, dtype.into()) {
+                return Ok(Ready::Dense(encoder.cast(dtype).pack()));
             }
-            (Self::Dense(encoder), Precision::Nf4) => Self::Nf4(quantize_nf4(encoder)),
-            (stored, _) => stored,
-        }
+            let message = format!("--precision {precision}: {device:?} does not compute in it");
+            Err(Failure::Usage(message))
+        };
+        Ok(match (self, precision) {
+            (Self::Dense(encoder), Precision::F32) => Ready::Dense(encoder.pack()),
+            (Self::Dense(encoder), Precision::F16) => half(encoder, FloatDType::F16)?,
+            (Self::Dense(encoder), Precision::Bf16) => half(encoder, FloatDType::BF16)?,
+            (Self::Dense(encoder), Precision::Int8) => {
+                Ready::Int8(quantize_int8(encoder, Activations::Int8))
+            }
+            (Self::Dense(encoder), Precision::Nf4) => Ready::Nf4(quantize_nf4(encoder)),
+            (Self::Int8(encoder), _) => Ready::Int8(encoder),
+            (Self::Nf4(encoder), _) => Ready::Nf4(encoder),
+        })
     }
 
-    /// The dense encoder that a quantised one in `precision` is compared with; shares its memory.
-    pub fn full(&self, precision: Precision) -> Option<Encoder<B>> {
+    /// The encoder in f32 that one in another `precision` is compared with.
+    pub fn full(&self, precision: Precision) -> Option<Encoder<B, PackedLinear<B>>> {
         match self {
-            Self::Dense(encoder) if precision != Precision::F32 => Some(encoder.clone()),
+            Self::Dense(encoder) if precision != Precision::F32 => Some(encoder.clone().pack()),
             _ => None,
         }
     }
@@ -190,10 +225,10 @@ fn same(expected: Vocabulary, own: &Vocabulary, data: &Path) -> Result<Vocabular
     Err(Failure::Error(message.into()))
 }
 
-/// How closely quantised embeddings follow those in full precision.
+/// How closely embeddings in another precision follow those in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Agreement {
-    /// The quantised precision.
+    /// The other precision.
     pub precision: Precision,
     /// Cells compared.
     pub n_cells: usize,

@@ -15,7 +15,7 @@ use gf_embed::{
     CellReader, EmbedOptions, GeneMeans, GeneTokens, Readout, Spool, StateEmbeddings, StateSummary,
     TableHeader, TableRows, embed_cells, embed_genes, similarity::row_cosines,
 };
-use gf_model::{Encoder, Projection};
+use gf_model::{Encoder, PackedLinear, Projection};
 use gf_tokenize::{Dataset, TokenId, Vocabulary};
 use ndarray::Array2;
 
@@ -23,7 +23,7 @@ use self::{
     output::{Format, Output},
     rows::{RowArgs, labels},
 };
-use super::cells::{Agreement, CellArgs, Stored};
+use super::cells::{Agreement, CellArgs, Ready};
 use crate::{
     args::Common,
     device::{DeviceChoice, Job},
@@ -197,10 +197,10 @@ impl Job for Embedding<'_> {
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
         let precision = self.args.cells.precision;
         let full = stored.full(precision);
-        let written = match stored.in_precision(precision) {
-            Stored::Dense(encoder) => self.write(&encoder, full, &reader, device)?,
-            Stored::Int8(encoder) => self.write(&encoder, full, &reader, device)?,
-            Stored::Nf4(encoder) => self.write(&encoder, full, &reader, device)?,
+        let written = match stored.in_precision(precision, device)? {
+            Ready::Dense(encoder) => self.write(&encoder, full, &reader, device)?,
+            Ready::Int8(encoder) => self.write(&encoder, full, &reader, device)?,
+            Ready::Nf4(encoder) => self.write(&encoder, full, &reader, device)?,
         };
         self.report(&written)
     }
@@ -211,7 +211,7 @@ impl Embedding<'_> {
     fn write<B: Backend, P: Projection<B>>(
         &self,
         encoder: &Encoder<B, P>,
-        full: Option<Encoder<B>>,
+        full: Option<Encoder<B, PackedLinear<B>>>,
         reader: &CellReader<'_>,
         device: &B::Device,
     ) -> Result<Written, Failure> {

@@ -29,7 +29,7 @@ pub use self::plan::Estimate;
 use self::plan::{PlanArgs, Planning};
 use super::{
     DEFAULT_SEED,
-    cells::{Agreement, CellArgs, Stored, embed_rows},
+    cells::{Agreement, CellArgs, Ready, embed_rows},
     genes::{listed_genes, symbol, token},
 };
 use crate::{
@@ -224,10 +224,10 @@ impl Job for Perturbing<'_> {
         // Embedded here, so that the full encoder is gone when its cells are perturbed.
         let full = stored.full(precision).map(|full| self.embed(&full, &reader, device));
         let full = full.transpose()?;
-        let agreement = match stored.in_precision(precision) {
-            Stored::Dense(encoder) => self.compared(&encoder, full, &reader, device)?,
-            Stored::Int8(encoder) => self.compared(&encoder, full, &reader, device)?,
-            Stored::Nf4(encoder) => self.compared(&encoder, full, &reader, device)?,
+        let agreement = match stored.in_precision(precision, device)? {
+            Ready::Dense(encoder) => self.compared(&encoder, full, &reader, device)?,
+            Ready::Int8(encoder) => self.compared(&encoder, full, &reader, device)?,
+            Ready::Nf4(encoder) => self.compared(&encoder, full, &reader, device)?,
         };
         self.report(agreement)
     }

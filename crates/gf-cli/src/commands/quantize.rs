@@ -150,8 +150,7 @@ impl Job for Comparison<'_> {
         let Stored::Dense(encoder) = stored else {
             return Err(Failure::Usage(format!("{} is quantised", self.args.model.display())));
         };
-        let full = self.read(&encoder, &reader, device)?;
-        drop(encoder);
+        let full = self.read(&encoder.pack(), &reader, device)?;
         let folder = &self.args.output;
         let (precision, quantised) = match self.args.to {
             Format::Nf4 => {

@@ -117,9 +117,9 @@ fn groups_are_compared(folder: &std::path::Path, model: &str) {
     }
 }
 
-/// The same deletions on int8 weights agree with f32.
+/// The same deletions on int8 weights agree with f32, embeddings in half precision too.
 #[test]
-fn int8_agrees_with_f32() {
+fn other_precisions_agree_with_f32() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     tokenized(folder);
@@ -134,6 +134,12 @@ fn int8_agrees_with_f32() {
         printed.contains("ACTB") && printed.contains("int8 against f32 over 559 cells"),
         "{printed}"
     );
+    for half in ["f16", "bf16"] {
+        let line = "--model pretrain/model --data cells.dataset --precision";
+        let embedded = json(folder, &format!("embed {line} {half} -o {half}.csv"));
+        let cosine = embedded["agreement"]["mean_cosine"].as_f64().unwrap();
+        assert!((0.999..1.0).contains(&cosine), "{half}: {cosine}");
+    }
 }
 
 /// The same input and seed give the same bytes, whatever the number of threads.

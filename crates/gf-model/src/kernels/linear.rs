@@ -35,24 +35,49 @@ pub(crate) fn linear<B: Backend>(
     input: &Tensor<B, 3>,
     activation: Activation,
 ) -> Option<Tensor<B, 3>> {
-    let [batch_size, seq_length, d_input] = input.dims();
+    let [batch_size, seq_length, _] = input.dims();
     if batch_size * seq_length < MIN_TOKENS {
         return None;
     }
-    let x = flex::rows(input)?;
-    let weight = linear.weight.val();
-    let [_, d_output] = weight.dims();
-    let weight = panels(&weight)?;
-    let bias = match &linear.bias {
-        Some(bias) => flex::slice(&flex::rows(&bias.val())?).to_vec(),
-        None => vec![0.0; d_output],
-    };
-    let mut output = bias.repeat(batch_size * seq_length);
-    let layer = Product { weight: &weight, d_input, d_output, activation };
-    for_each_block((flex::slice(&x), d_input), (&mut output, d_output), |x, y| {
-        dispatch(Block { product: layer, x, y });
-    });
-    flex::tensor(output, [batch_size, seq_length, d_output])
+    Weights::new(linear)?.product(input, activation)
+}
+
+/// A weight laid out for the tiles, and its bias.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    panels: Panels,
+    bias: Vec<f32>,
+}
+
+impl Weights {
+    /// `None` on another backend, or if the numbers are not f32.
+    pub(crate) fn new<B: Backend>(linear: &Linear<B>) -> Option<Self> {
+        let weight = linear.weight.val();
+        let [_, d_output] = weight.dims();
+        let bias = match &linear.bias {
+            Some(bias) => flex::slice(&flex::rows(&bias.val())?).to_vec(),
+            None => vec![0.0; d_output],
+        };
+        Some(Self { panels: panels(&weight)?, bias })
+    }
+
+    /// `activation(input · weight + bias)`; shapes as in
+    /// [`Projection::forward`](crate::Projection::forward).
+    pub(crate) fn product<B: Backend>(
+        &self,
+        input: &Tensor<B, 3>,
+        activation: Activation,
+    ) -> Option<Tensor<B, 3>> {
+        let [batch_size, seq_length, d_input] = input.dims();
+        let d_output = self.bias.len();
+        let x = flex::rows(input)?;
+        let mut output = self.bias.repeat(batch_size * seq_length);
+        let layer = Product { weight: &self.panels, d_input, d_output, activation };
+        for_each_block((flex::slice(&x), d_input), (&mut output, d_output), |x, y| {
+            dispatch(Block { product: layer, x, y });
+        });
+        flex::tensor(output, [batch_size, seq_length, d_output])
+    }
 }
 
 /// Weights come by rows, or by columns where they were transposed after loading.

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::tile::n_columns;
 
 /// A `[depth, width]` matrix; panel `j` holds `[depth, n_columns]`, zeros beyond the width.
+#[derive(Debug)]
 pub struct Panels {
     depth: usize,
     n_columns: usize,

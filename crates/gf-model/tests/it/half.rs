@@ -22,6 +22,8 @@ fn half_precision_follows_full_precision() {
     let t = |dtype: FloatDType, expected: DType, at_most: f32| {
         let half = encoder.clone().cast(dtype).hidden_state(&input, 3);
         assert_eq!(half.dtype(), expected);
+        let packed = encoder.clone().cast(dtype).pack().hidden_state(&input, 3);
+        assert_eq!(packed.into_data(), half.clone().into_data());
         let loss = 1.0 - smallest_cosine(half.cast(FloatDType::F32), full.clone());
         assert!(loss <= at_most, "{dtype:?}: cosine falls short of 1 by {loss}");
         assert!(loss > 0.0, "{dtype:?}: nothing was rounded");

@@ -8,7 +8,7 @@ use burn::{
     tensor::{Tensor, backend::Backend},
 };
 use burn_flex::{Flex, FlexDevice};
-use gf_model::{EncoderConfig, EncoderInput, Preset, Projection};
+use gf_model::{Encoder, EncoderConfig, EncoderInput, PackedLinear, Preset, Projection};
 use proptest::prelude::*;
 
 /// Two orders of summation over at most a few thousand terms, and normalisation between.
@@ -31,20 +31,29 @@ fn config(n_heads: usize, d_head: usize, d_ff: usize) -> EncoderConfig {
     }
 }
 
-/// Every hidden state of rows of the given lengths, and the CLS read-out.
+/// Every hidden state of rows of the given lengths, and the CLS read-out, with weights laid
+/// out for each product and once.
 fn check(config: &EncoderConfig, lengths: &[usize]) {
     let portable = config.init_encoder::<Autodiff<Flex>>(&FlexDevice).unwrap();
-    let fast = portable.valid();
+    compare(&portable, &portable.valid(), lengths);
+    compare(&portable, &portable.valid().pack(), lengths);
+}
+
+fn compare<P: Projection<Flex>>(
+    portable: &Encoder<Autodiff<Flex>>,
+    fast: &Encoder<Flex, P>,
+    lengths: &[usize],
+) {
     let token = |i: usize| (i * i % 47 + 3) as i32;
     let rows: Vec<Vec<i32>> = lengths.iter().map(|&n| (0..n).map(token).collect()).collect();
     let rows: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
     let slow_input = EncoderInput::from_rows(&rows, 0, &FlexDevice);
     let fast_input = EncoderInput::from_rows(&rows, 0, &FlexDevice);
     for k in 1..=2 {
-        let expected = portable.hidden_state(&slow_input, k).into_data();
+        let expected = portable.hidden_state(&slow_input, k);
         let found = fast.hidden_state(&fast_input, k).into_data();
-        let seq_length = rows.iter().map(|row| row.len()).max().unwrap();
-        let d_model = config.hidden_size;
+        let [_, seq_length, d_model] = expected.dims();
+        let expected = expected.into_data();
         let numbers = found.iter::<f32>().zip(expected.iter::<f32>()).enumerate();
         for (i, (found, expected)) in numbers {
             let (row, token) = (i / (seq_length * d_model), i / d_model % seq_length);
@@ -94,7 +103,14 @@ fn what_is_no_number_stays_none() {
     values[1] = f32::NAN;
     let input = Tensor::<Flex, 1>::from_floats(values.as_slice(), &FlexDevice);
     let input = input.reshape([1, 20, 3]);
-    for output in [Projection::forward(&layer, input.clone()), layer.forward_relu(input)] {
+    let packed = PackedLinear::new(layer.clone());
+    let outputs = [
+        Projection::forward(&layer, input.clone()),
+        packed.forward(input.clone()),
+        layer.forward_relu(input.clone()),
+        packed.forward_relu(input),
+    ];
+    for output in outputs {
         let output: Vec<f32> = output.into_data().iter::<f32>().collect();
         assert!(output[..5].iter().all(|x| x.is_nan()), "{:?}", &output[..5]);
         assert!(output[5..].iter().all(|x| x.is_finite()));

@@ -15,7 +15,13 @@ use gf_tokenize::{Dataset, Vocabulary};
 use serde::Serialize;
 
 use super::PerturbArgs;
-use crate::{commands::cells::Stored, device::Job, failure::Failure, render, shell::Shell};
+use crate::{
+    commands::cells::{Precision, Ready},
+    device::Job,
+    failure::Failure,
+    render,
+    shell::Shell,
+};
 
 /// Arguments that say what is planned for.
 #[derive(Debug, Args)]
@@ -78,10 +84,14 @@ impl Job for Planning<'_> {
     fn run<B: Backend>(mut self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
         self.options.max_length = config.max_position_embeddings;
-        match stored.in_precision(self.args.cells.precision) {
-            Stored::Dense(encoder) => self.plan(&config, &encoder, NumberFormat::F32, device),
-            Stored::Int8(encoder) => self.plan(&config, &encoder, NumberFormat::Int8, device),
-            Stored::Nf4(encoder) => self.plan(&config, &encoder, NumberFormat::Nf4Double, device),
+        let floats = match self.args.cells.precision {
+            Precision::F16 | Precision::Bf16 => NumberFormat::F16,
+            _ => NumberFormat::F32,
+        };
+        match stored.in_precision(self.args.cells.precision, device)? {
+            Ready::Dense(encoder) => self.plan(&config, &encoder, floats, device),
+            Ready::Int8(encoder) => self.plan(&config, &encoder, NumberFormat::Int8, device),
+            Ready::Nf4(encoder) => self.plan(&config, &encoder, NumberFormat::Nf4Double, device),
         }
     }
 }

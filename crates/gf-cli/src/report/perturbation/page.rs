@@ -97,6 +97,8 @@ fn targets(targets: &str) -> String {
 
 fn precision(precision: &str) -> &'static str {
     match precision {
+        "F16" => "16-bit floating point (f16)",
+        "Bf16" => "16-bit floating point (bf16)",
         "Int8" => "8-bit integer projections",
         "Nf4" => "4-bit NormalFloat projections",
         _ => "32-bit floating point",
