@@ -64,6 +64,8 @@ pub enum Command {
     Tokenize(commands::tokenize::TokenizeArgs),
     /// Pretrain an encoder by predicting masked genes.
     Pretrain(commands::pretrain::PretrainArgs),
+    /// Fetch a published model, or other files of its repository, into the local cache.
+    Download(commands::download::DownloadArgs),
     /// Store a model's projections in eight or four bits, and say what it costs.
     Quantize(commands::quantize::QuantizeArgs),
     /// Embed cells, genes or states of cells.

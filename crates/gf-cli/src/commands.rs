@@ -1,5 +1,6 @@
 //! One file per command: its arguments, the call, what is printed.
 
+pub mod download;
 pub mod embed;
 pub mod export;
 pub mod ingest;
@@ -39,6 +40,7 @@ pub fn run(cli: &Cli, shell: &Shell) -> Result<(), Failure> {
         Command::Medians(args) => medians::run(args, shell),
         Command::Tokenize(args) => tokenize::run(args, shell),
         Command::Pretrain(args) => pretrain::run(args, &cli.common, shell),
+        Command::Download(args) => download::run(args, shell),
         Command::Quantize(args) => quantize::run(args, &cli.common, shell),
         Command::Embed(args) => embed::run(args, &cli.common, shell),
         Command::Similarity(args) => similarity::run(args, &cli.common, shell),

@@ -1,5 +1,5 @@
 //! What `--model` may name: a folder, or a repository of the Hugging Face hub that
-//! lies in the local cache. Nothing is downloaded.
+//! lies in the local cache. Only `gf download` asks the hub itself.
 
 use std::{
     env,
@@ -7,16 +7,26 @@ use std::{
 };
 
 use gf_model::checkpoint::CONFIG_FILE;
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{
+    Cache, CacheRepo, Repo, RepoType,
+    api::sync::{ApiBuilder, ApiRepo},
+};
 
 /// `org/name[@revision][:subfolder]`, for example
 /// `ctheodoris/Geneformer:Geneformer-V2-104M`.
 #[derive(Debug, PartialEq, Eq)]
-struct HubName<'a> {
+pub struct HubName<'a> {
     repository: &'a str,
     /// A branch, a tag or a commit.
     revision: &'a str,
-    subfolder: &'a str,
+    /// Empty for the repository's own.
+    pub subfolder: &'a str,
+}
+
+/// A repository on the hub, and its place in the local cache.
+pub struct Hub {
+    pub api: ApiRepo,
+    pub cache: CacheRepo,
 }
 
 /// The folder that a `--model` argument names.
@@ -32,7 +42,8 @@ pub fn parse(text: &str) -> Result<PathBuf, String> {
 }
 
 impl<'a> HubName<'a> {
-    fn parse(text: &'a str) -> Option<Self> {
+    /// `None` if the text is no such name.
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (repository, subfolder) = text.split_once(':').unwrap_or((text, ""));
         let (repository, revision) = repository.split_once('@').unwrap_or((repository, "main"));
         let (owner, name) = repository.split_once('/')?;
@@ -41,10 +52,34 @@ impl<'a> HubName<'a> {
         (named && within).then_some(Self { repository, revision, subfolder })
     }
 
+    fn repo(&self) -> Repo {
+        let (repository, revision) = (self.repository.to_owned(), self.revision.to_owned());
+        Repo::with_revision(repository, RepoType::Model, revision)
+    }
+
+    /// The repository on the hub, or on the mirror that `HF_ENDPOINT` names; nothing is asked
+    /// of it yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no place for a cache.
+    pub fn hub(&self) -> Result<Hub, String> {
+        let cache = Cache::new(cache_folder()?);
+        let mut builder = ApiBuilder::from_cache(cache.clone()).with_progress(false);
+        if let Ok(endpoint) = env::var("HF_ENDPOINT") {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let Ok(token) = env::var("HF_TOKEN") {
+            builder = builder.with_token(Some(token));
+        }
+        let api = builder.build().map_err(|error| error.to_string())?.repo(self.repo());
+        Ok(Hub { api, cache: cache.repo(self.repo()) })
+    }
+
     /// Finds the folder in a cache as `huggingface_hub` lays it out.
     fn cached(&self, cache: &Path) -> Result<PathBuf, String> {
         let Self { repository, revision, subfolder } = *self;
-        let repo = Repo::with_revision(repository.to_owned(), RepoType::Model, revision.to_owned());
+        let repo = self.repo();
         let stored = Cache::new(cache.to_owned()).repo(repo.clone());
         let config = Path::new(subfolder).join(CONFIG_FILE);
         let by_reference = config.to_str().and_then(|config| stored.get(config));
@@ -56,10 +91,11 @@ impl<'a> HubName<'a> {
             return Ok(folder);
         }
         let root = cache.join(repo.folder_name());
+        let within = if subfolder.is_empty() { "" } else { ":" };
         Err(format!(
             "no such folder, and {repository} at {revision} is not in the cache: expected {} with \
-             the name of a commit in {}; `hf download {repository} --revision {revision}` places \
-             them there",
+             the name of a commit in {}; `gf download {repository}@{revision}{within}{subfolder}` \
+             places them there",
             root.join("snapshots/COMMIT").join(subfolder).join(CONFIG_FILE).display(),
             root.join("refs").join(revision).display(),
         ))

@@ -11,6 +11,7 @@ fn each_command_shows_an_example() {
         "medians",
         "tokenize",
         "pretrain",
+        "download",
         "quantize",
         "embed",
         "similarity",
