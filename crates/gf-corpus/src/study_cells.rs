@@ -4,7 +4,7 @@
 //! cells; the order of the cells is kept.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     ops::Range,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{Builder, JoinHandle},
@@ -221,13 +221,14 @@ fn number_genes(
 ) -> Result<(Vec<u32>, Vec<Gene>)> {
     let mut index = GeneIndex::default();
     let mut places = Vec::with_capacity(rows.len());
-    let mut seen = HashSet::new();
     for (row, fate) in rows.iter().zip(fates) {
         places.push(match fate {
             Fate::Gene(id, route) => {
                 book.routes.entry(*route).or_default().rows += 1;
-                book.summed_rows += u64::from(!seen.insert(*id));
-                index.enter(*id, row)?
+                let n_before = index.len();
+                let place = index.enter(*id, row)?;
+                book.summed_rows += u64::from(index.len() == n_before);
+                place
             }
             Fate::Ambiguous => {
                 book.ambiguous.rows += 1;

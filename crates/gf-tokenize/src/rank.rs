@@ -302,11 +302,7 @@ impl RankEncoder {
 }
 
 /// The detected genes of a cell with their values.
-fn detected_genes(
-    columns: &GeneColumns,
-    cell: CellCounts<'_>,
-    arithmetic: Arithmetic,
-) -> Detected {
+fn detected_genes(columns: &GeneColumns, cell: CellCounts<'_>, arithmetic: Arithmetic) -> Detected {
     let cp10k = arithmetic.cp10k(cell.total);
     let n = cell.genes.len();
     let (mut keys, mut inverted) = (Vec::with_capacity(n), Vec::with_capacity(n));
