@@ -174,7 +174,7 @@ mod tests {
     fn marks_are_found_across_windows() {
         let mut bytes = vec![b'T'; 3 * WINDOW];
         let places =
-            [0, 17, WINDOW - 6, WINDOW - 3, 2 * WINDOW - 11, 2 * WINDOW - 5, 3 * WINDOW - 6];
+            [0, 17, WINDOW - 9, WINDOW - 3, 2 * WINDOW - 11, 2 * WINDOW - 5, 3 * WINDOW - 6];
         for at in places {
             bytes[at..at + 6].copy_from_slice(b"TREE\x01\x01");
         }
