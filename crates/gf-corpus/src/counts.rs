@@ -65,6 +65,20 @@ impl CountMatrix {
         Ok(Self { indptr, indices, values, n_genes })
     }
 
+    /// Makes room for as many entries more.
+    pub(crate) fn reserve(&mut self, n_entries: usize) {
+        self.indices.reserve(n_entries);
+        self.values.reserve(n_entries);
+    }
+
+    /// Takes the last cell away, if there is one.
+    pub(crate) fn pop_row(&mut self) {
+        if self.n_cells() > 0 {
+            self.indptr.pop();
+            self.truncate_row();
+        }
+    }
+
     /// Adds a cell; entries may come in any order, several of one gene are
     /// summed, zeros are left out.
     ///
@@ -75,7 +89,8 @@ impl CountMatrix {
         entries.retain(|&(_, count)| count > 0);
         let is_distinct = entries.is_sorted_by(|a, b| a.0 < b.0);
         if !is_distinct {
-            entries.sort_unstable_by_key(|&(gene, _)| gene);
+            // Mostly few are out of order, which the stable sort makes use of.
+            entries.sort_by_key(|&(gene, _)| gene);
         }
         if let Some(&(gene, _)) = entries.last().filter(|&&(gene, _)| gene as usize >= self.n_genes)
         {

@@ -139,7 +139,7 @@ impl GivenMap {
     }
 
     fn from_entries(path: &Path, entries: Vec<(String, Value)>) -> Result<Self> {
-        let mut ids = HashMap::new();
+        let mut ids = HashMap::with_capacity(entries.len());
         for (name, value) in entries {
             let id = match &value {
                 Value::Str(text) => GeneId::new(text),

@@ -312,6 +312,11 @@ impl GeneIndex {
         Ok(place)
     }
 
+    /// How many genes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.genes.len()
+    }
+
     pub(crate) fn into_genes(self) -> Vec<Gene> {
         self.genes
     }

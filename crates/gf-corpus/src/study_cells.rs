@@ -4,7 +4,8 @@
 //! cells; the order of the cells is kept.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
+    ops::Range,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{Builder, JoinHandle},
 };
@@ -33,6 +34,12 @@ use crate::{
 pub(crate) const BLOCK_CELLS: usize = 512;
 /// Blocks that may wait between the reader and the rest.
 const QUEUE: usize = 2;
+/// Cells mapped by one thread at a time.
+const CELLS_AT_ONCE: usize = 64;
+/// The place of a row whose name several genes share.
+const AMBIGUOUS: u32 = u32::MAX;
+/// The place of a row that is no known gene.
+const UNKNOWN: u32 = u32::MAX - 1;
 /// How many ambiguous or unknown names the ledger quotes.
 const QUOTED_NAMES: usize = 10;
 
@@ -55,6 +62,8 @@ pub(crate) struct StudyCells {
     reader: Option<JoinHandle<()>>,
     ids: Option<IdCheck>,
     progress: Progress,
+    /// Counts of each gene row so far.
+    by_row: Vec<u64>,
 }
 
 impl StudyCells {
@@ -78,6 +87,7 @@ impl StudyCells {
         plan.profiler = wants_profiles.then(|| Profiler::new(&plan.genes));
         let (columns, storage) = (source.columns().to_vec(), source.storage());
         let progress = Progress { done: 0, total: source.n_cells() as u64 };
+        let by_row = vec![0; plan.places.len()];
         let (sender, messages) = sync_channel(QUEUE);
         let reader = Builder::new().spawn(move || read_all(source, &sender));
         let reader = Some(reader.map_err(Error::io(&study.path))?);
@@ -92,6 +102,7 @@ impl StudyCells {
             reader,
             ids: Some(IdCheck::new()),
             progress,
+            by_row,
         })
     }
 
@@ -123,9 +134,11 @@ impl StudyCells {
             Message::Block(block) => {
                 self.progress.done += block.cell_ids.len() as u64;
                 self.ids.iter_mut().try_for_each(|ids| ids.push(&block.cell_ids))?;
+                self.add_by_row(&block.counts);
                 process(block, &self.plan, &mut self.book).map(Some)
             }
             Message::End(other) => {
+                self.tally_routes();
                 self.book.other_features = other;
                 let reopen = || open(&self.study, &self.options);
                 let ids = self.ids.take();
@@ -134,7 +147,21 @@ impl StudyCells {
         }
     }
 
-    /// What became of its rows and cells.
+    fn add_by_row(&mut self, counts: &CountMatrix) {
+        for (&row, &count) in counts.indices().iter().zip(counts.values()) {
+            self.by_row[row as usize] += u64::from(count);
+        }
+    }
+
+    fn tally_routes(&mut self) {
+        for (fate, counts) in self.plan.fates.iter().zip(&self.by_row) {
+            if let Fate::Gene(_, route) = fate {
+                self.book.routes.entry(*route).or_default().counts += counts;
+            }
+        }
+    }
+
+    /// What became of its rows and cells, once all are read.
     pub(crate) fn into_ledger(self) -> FileLedger {
         self.book
     }
@@ -142,7 +169,8 @@ impl StudyCells {
 
 /// What is known about a file before its cells are read.
 struct Plan {
-    /// Fate of each gene row, and its gene in the study where it has one.
+    /// Fate of each gene row, and its gene in the study; [`AMBIGUOUS`] or [`UNKNOWN`] where it has
+    /// none.
     fates: Vec<Fate>,
     places: Vec<u32>,
     genes: Vec<Gene>,
@@ -193,23 +221,24 @@ fn number_genes(
 ) -> Result<(Vec<u32>, Vec<Gene>)> {
     let mut index = GeneIndex::default();
     let mut places = Vec::with_capacity(rows.len());
-    let mut seen = HashSet::new();
     for (row, fate) in rows.iter().zip(fates) {
         places.push(match fate {
             Fate::Gene(id, route) => {
                 book.routes.entry(*route).or_default().rows += 1;
-                book.summed_rows += u64::from(!seen.insert(*id));
-                index.enter(*id, row)?
+                let n_before = index.len();
+                let place = index.enter(*id, row)?;
+                book.summed_rows += u64::from(index.len() == n_before);
+                place
             }
             Fate::Ambiguous => {
                 book.ambiguous.rows += 1;
                 quote(&mut book.ambiguous_names, row);
-                0
+                AMBIGUOUS
             }
             Fate::Unknown => {
                 book.unknown.rows += 1;
                 quote(&mut book.unknown_names, row);
-                0
+                UNKNOWN
             }
         });
     }
@@ -264,14 +293,20 @@ fn read_all(mut source: Box<dyn CountSource>, sender: &SyncSender<Result<Message
     }
 }
 
-/// A cell over the genes of its study.
+/// Some cells over the genes of their study.
 struct Mapped {
-    row: CountMatrix,
-    profile: Option<Profile>,
+    /// Of the cells kept.
+    counts: CountMatrix,
+    profiles: Vec<Profile>,
+    cells: Vec<Judged>,
+}
+
+/// What became of a cell, and of its counts.
+struct Judged {
+    verdict: Verdict,
     total: u64,
     ambiguous: u64,
     unknown: u64,
-    verdict: Verdict,
 }
 
 fn process(
@@ -279,64 +314,92 @@ fn process(
     plan: &Plan,
     book: &mut FileLedger,
 ) -> Result<(StudyBlock, Vec<Profile>)> {
-    let mapped: Vec<Mapped> = (0..block.cell_ids.len())
+    let n_cells = block.cell_ids.len();
+    let mapped: Vec<Mapped> = (0..n_cells.div_ceil(CELLS_AT_ONCE))
         .into_par_iter()
-        .map(|cell| map_cell(&block.cell_ids[cell], block.counts.row(cell), plan))
+        .map(|part| {
+            let first = part * CELLS_AT_ONCE;
+            map_cells(&block, first..n_cells.min(first + CELLS_AT_ONCE), plan)
+        })
         .collect::<Result<_>>()?;
-    tally_routes(&block, plan, book);
     let mut counts = CountMatrix::new(plan.genes.len());
-    let (mut totals, mut profiles) = (Vec::new(), Vec::new());
-    for cell in &mapped {
-        let mapped_counts = cell.total - cell.ambiguous - cell.unknown;
-        book.cells.add(cell.verdict);
-        book.ambiguous.counts += cell.ambiguous;
-        book.unknown.counts += cell.unknown;
-        if cell.verdict != Verdict::Kept {
-            book.counts_in_dropped_cells += mapped_counts;
-            continue;
+    counts.reserve(mapped.iter().map(|some| some.counts.n_entries()).sum());
+    let (mut totals, mut profiles, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+    for some in mapped {
+        counts.append(&some.counts);
+        profiles.extend(some.profiles);
+        for cell in some.cells {
+            tally(&cell, book);
+            kept.push(cell.verdict == Verdict::Kept);
+            totals.extend((cell.verdict == Verdict::Kept).then_some(cell.total));
         }
-        book.counts_kept += mapped_counts;
-        totals.push(cell.total);
-        counts.append(&cell.row);
-        profiles.extend(cell.profile);
     }
-    let kept: Vec<bool> = mapped.iter().map(|cell| cell.verdict == Verdict::Kept).collect();
     let ids = block.cell_ids.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id);
     let mut columns = block.columns;
     columns.iter_mut().for_each(|column| column.retain(&kept));
     Ok((StudyBlock { cell_ids: ids.collect(), totals, counts, columns }, profiles))
 }
 
-fn map_cell(id: &str, (rows, counts): (&[u32], &[u32]), plan: &Plan) -> Result<Mapped> {
+fn tally(cell: &Judged, book: &mut FileLedger) {
+    let mapped_counts = cell.total - cell.ambiguous - cell.unknown;
+    book.cells.add(cell.verdict);
+    book.ambiguous.counts += cell.ambiguous;
+    book.unknown.counts += cell.unknown;
+    match cell.verdict {
+        Verdict::Kept => book.counts_kept += mapped_counts,
+        _ => book.counts_in_dropped_cells += mapped_counts,
+    }
+}
+
+fn map_cells(block: &SourceBlock, cells: Range<usize>, plan: &Plan) -> Result<Mapped> {
+    let (n_genes, n_cells) = (plan.genes.len(), cells.len());
+    let mut mapped = Mapped {
+        counts: CountMatrix::new(n_genes),
+        profiles: Vec::new(),
+        cells: Vec::with_capacity(n_cells),
+    };
+    mapped.counts.reserve(block.counts.indptr()[cells.end] - block.counts.indptr()[cells.start]);
+    let mut scratch = (Vec::new(), Vec::new());
+    for cell in cells {
+        let judged = map_cell(block.counts.row(cell), plan, &mut scratch, &mut mapped.counts)?;
+        if let Some(profiler) = plan.profiler.as_ref().filter(|_| judged.verdict == Verdict::Kept) {
+            let row = mapped.counts.row(mapped.counts.n_cells() - 1);
+            mapped.profiles.push(profiler.profile(&block.cell_ids[cell], row));
+        }
+        mapped.cells.push(judged);
+    }
+    Ok(mapped)
+}
+
+/// Adds a cell to `mapped` if it is kept.
+fn map_cell(
+    (rows, counts): (&[u32], &[u32]),
+    plan: &Plan,
+    (genes, of_genes): &mut (Vec<u32>, Vec<u32>),
+    mapped: &mut CountMatrix,
+) -> Result<Judged> {
+    genes.clear();
+    of_genes.clear();
     let (mut ambiguous, mut unknown) = (0, 0);
-    let mut entries = Vec::with_capacity(rows.len());
     for (&row, &count) in rows.iter().zip(counts) {
-        match plan.fates[row as usize] {
-            Fate::Gene(..) => entries.push((plan.places[row as usize], count)),
-            Fate::Ambiguous => ambiguous += u64::from(count),
-            Fate::Unknown => unknown += u64::from(count),
+        match plan.places[row as usize] {
+            AMBIGUOUS => ambiguous += u64::from(count),
+            UNKNOWN => unknown += u64::from(count),
+            gene => {
+                genes.push(gene);
+                of_genes.push(count);
+            }
         }
     }
-    let mut row = CountMatrix::new(plan.genes.len());
-    row.push_row(entries)?;
+    mapped.push_slices(genes, of_genes)?;
     let total = total(counts);
     let is_empty_droplet = plan.threshold.is_some_and(|threshold| total < threshold);
     let verdict = match is_empty_droplet && total > 0 {
         true => Verdict::EmptyDroplet,
-        false => plan.filter.judge(total, row.row(0)),
+        false => plan.filter.judge(total, mapped.row(mapped.n_cells() - 1)),
     };
-    let profile = plan.profiler.as_ref().map(|profiler| profiler.profile(id, row.row(0)));
-    Ok(Mapped { row, profile, total, ambiguous, unknown, verdict })
-}
-
-fn tally_routes(block: &SourceBlock, plan: &Plan, book: &mut FileLedger) {
-    let mut by_row = vec![0; plan.fates.len()];
-    for (&row, &count) in block.counts.indices().iter().zip(block.counts.values()) {
-        by_row[row as usize] += u64::from(count);
+    if verdict != Verdict::Kept {
+        mapped.pop_row();
     }
-    for (fate, counts) in plan.fates.iter().zip(by_row) {
-        if let Fate::Gene(_, route) = fate {
-            book.routes.entry(*route).or_default().counts += counts;
-        }
-    }
+    Ok(Judged { verdict, total, ambiguous, unknown })
 }

@@ -96,28 +96,55 @@ impl Arithmetic {
     }
 }
 
-/// What each gene column of a count matrix is worth to an encoder: its token and its median. Kept
-/// apart, so that what a cell looks up stays in the cache.
+/// What each gene column of a count matrix is worth to an encoder: its token and its median.
 #[derive(Clone, Debug)]
 pub struct GeneColumns {
-    tokens: Vec<Option<TokenId>>,
+    columns: Vec<GeneColumn>,
     medians: Vec<f64>,
-    reciprocals: Vec<f64>,
+}
+
+/// What most cells look up of a gene, side by side in the cache.
+#[derive(Clone, Copy, Debug)]
+struct GeneColumn {
+    token: Option<TokenId>,
+    /// 1 / median.
+    reciprocal: f64,
 }
 
 impl GeneColumns {
     fn token(&self, gene: u32) -> Option<TokenId> {
-        self.tokens.get(gene as usize).copied().flatten()
+        self.columns.get(gene as usize).and_then(|column| column.token)
     }
 }
 
-/// A gene of a cell: its value, its place among the cell's genes, its token. Values are positive, so
-/// that their bits are in the order of the values, and inverted bits in falling order.
-#[derive(Clone, Copy)]
-struct Ranked {
-    inverted: u64,
-    place: u32,
-    token: TokenId,
+/// The detected genes of a cell, in the order of the columns.
+struct Detected {
+    /// To be sorted: the upper half of a gene's inverted value, then its place among the cell's
+    /// genes. Values are positive, so that their bits are in the order of the values, and inverted
+    /// bits in falling order.
+    keys: Vec<u64>,
+    /// By place.
+    inverted: Vec<u64>,
+    /// By place.
+    tokens: Vec<TokenId>,
+}
+
+impl Detected {
+    /// Their tokens by falling value, ties by place.
+    fn ranked(&mut self) -> impl Iterator<Item = TokenId> {
+        let Self { keys, inverted, tokens } = self;
+        keys.sort_unstable();
+        // Few genes share the upper half of a value: these are told apart by the whole.
+        for alike in keys.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|run| run.len() > 1) {
+            alike.sort_unstable_by_key(|&key| (inverted[place(key)], key));
+        }
+        keys.iter().map(|&key| tokens[place(key)])
+    }
+}
+
+/// The place in a key of [`Detected`].
+fn place(key: u64) -> usize {
+    key as u32 as usize
 }
 
 /// The counts of one cell: one row of a sparse matrix.
@@ -192,8 +219,9 @@ impl RankEncoder {
         let tokens: Vec<Option<TokenId>> = genes.into_iter().map(|gene| self.token(gene)).collect();
         let median = |token: &Option<TokenId>| token.map_or(1.0, |t| self.medians[t.index()]);
         let medians: Vec<f64> = tokens.iter().map(median).collect();
-        let reciprocals = medians.iter().map(|median| 1.0 / median).collect();
-        GeneColumns { tokens, medians, reciprocals }
+        let column = |(token, median): (_, &f64)| GeneColumn { token, reciprocal: 1.0 / median };
+        let columns = tokens.into_iter().zip(&medians).map(column).collect();
+        GeneColumns { columns, medians }
     }
 
     /// Encodes one cell; nothing if it has no gene of the vocabulary. Explicit zeros, and columns
@@ -209,16 +237,18 @@ impl RankEncoder {
         cell: CellCounts<'_>,
         arithmetic: Arithmetic,
     ) -> Option<Encoding> {
-        let mut ranked = detected_genes(columns, cell, arithmetic);
-        if ranked.is_empty() {
+        let mut detected = detected_genes(columns, cell, arithmetic);
+        let n_detected = detected.tokens.len();
+        if n_detected == 0 {
             return None;
         }
-        ranked.sort_unstable_by_key(|gene| (gene.inverted, gene.place));
         let special = self.vocabulary.special();
         let room = self.max_len - special.n_framing();
-        let genes = ranked.iter().take(room).map(|gene| gene.token);
-        let tokens = special.cls.into_iter().chain(genes).chain(special.eos).collect();
-        Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: ranked.len() > room })
+        let mut tokens = Vec::with_capacity(n_detected.min(room) + special.n_framing());
+        tokens.extend(special.cls);
+        tokens.extend(detected.ranked().take(room));
+        tokens.extend(special.eos);
+        Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: n_detected > room })
     }
 
     /// The counts behind the tokens of a cell, in their order: CP10k, not divided by the median, 0 for
@@ -271,23 +301,25 @@ impl RankEncoder {
     }
 }
 
-/// The detected genes of a cell with their values, in the order of the columns.
-fn detected_genes(
-    columns: &GeneColumns,
-    cell: CellCounts<'_>,
-    arithmetic: Arithmetic,
-) -> Vec<Ranked> {
+/// The detected genes of a cell with their values.
+fn detected_genes(columns: &GeneColumns, cell: CellCounts<'_>, arithmetic: Arithmetic) -> Detected {
     let cp10k = arithmetic.cp10k(cell.total);
-    let mut ranked = Vec::with_capacity(cell.genes.len());
+    let n = cell.genes.len();
+    let (mut keys, mut inverted) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    let mut tokens = Vec::with_capacity(n);
     for (&gene, &count) in cell.genes.iter().zip(cell.counts).filter(|&(_, &count)| count > 0) {
-        let Some(token) = columns.token(gene) else { continue };
+        let Some(column) = columns.columns.get(gene as usize) else { continue };
+        let Some(token) = column.token else { continue };
         let value = match arithmetic.divides {
             true => cp10k(count) / columns.medians[gene as usize],
-            false => cp10k(count) * columns.reciprocals[gene as usize],
+            false => cp10k(count) * column.reciprocal,
         };
-        ranked.push(Ranked { inverted: !value.to_bits(), place: ranked.len() as u32, token });
+        let bits = !value.to_bits();
+        keys.push(bits >> 32 << 32 | tokens.len() as u64);
+        inverted.push(bits);
+        tokens.push(token);
     }
-    ranked
+    Detected { keys, inverted, tokens }
 }
 
 /// Medians by token, 0 where there is none. A gene's own id comes before its id of today.

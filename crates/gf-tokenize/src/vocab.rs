@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     fs::File,
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -22,6 +23,8 @@ use crate::{
 };
 
 const HEADER: &str = "key\ttoken_id";
+/// Bytes of a line of the table, as a rule.
+const LINE: usize = 24;
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// A one-to-one table of gene ids and tokens, with the special tokens.
@@ -162,9 +165,15 @@ impl Vocabulary {
     }
 
     fn table(&self) -> String {
-        let tokens = (0..self.genes.len() as u32).map(TokenId);
-        let named = tokens.filter_map(|token| Some((self.name(token)?, token)));
-        named.map(|(name, token)| format!("{name}\t{token}\n")).collect()
+        let mut lines = String::with_capacity(LINE * self.genes.len());
+        for (token, gene) in (0..).map(TokenId).zip(&self.genes) {
+            // Writing to a text cannot fail.
+            let _ = match gene {
+                Some(gene) => writeln!(lines, "{gene}\t{token}"),
+                None => self.name(token).map_or(Ok(()), |name| writeln!(lines, "{name}\t{token}")),
+            };
+        }
+        lines
     }
 }
 

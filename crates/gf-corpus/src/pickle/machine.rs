@@ -39,9 +39,37 @@ pub(super) struct Machine<'a> {
     stack: Vec<Id>,
     /// Heights of the stack at each open mark.
     marks: Vec<usize>,
-    memo: HashMap<u64, Id>,
+    memo: Memo,
     /// Bytes and items that calls have copied so far.
     copied: usize,
+}
+
+/// Nodes by the numbers under which they are to be found again: as a rule 0, 1, 2 and so on.
+struct Memo {
+    first: Vec<Id>,
+    others: HashMap<u64, Id>,
+}
+
+impl Memo {
+    fn len(&self) -> usize {
+        self.first.len() + self.others.len()
+    }
+
+    fn put(&mut self, place: u64, id: Id) {
+        let n_first = self.first.len() as u64;
+        if place < n_first {
+            self.first[place as usize] = id;
+        } else if place == n_first && !self.others.contains_key(&place) {
+            self.first.push(id);
+        } else {
+            self.others.insert(place, id);
+        }
+    }
+
+    fn get(&self, place: u64) -> Option<Id> {
+        let first = usize::try_from(place).ok().and_then(|place| self.first.get(place));
+        first.or_else(|| self.others.get(&place)).copied()
+    }
 }
 
 impl<'a> Machine<'a> {
@@ -52,7 +80,7 @@ impl<'a> Machine<'a> {
             nodes: Vec::with_capacity(likely),
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: HashMap::with_capacity(likely),
+            memo: Memo { first: Vec::with_capacity(likely), others: HashMap::new() },
             copied: 0,
         }
     }
@@ -139,14 +167,14 @@ impl<'a> Machine<'a> {
         let place =
             if op == 0x94 { self.memo.len() as u64 } else { self.reader.memo_place(op - b'p')? };
         let top = self.top()?;
-        self.memo.insert(place, top);
+        self.memo.put(place, top);
         Ok(())
     }
 
     fn get(&mut self, op: u8) -> Result<()> {
         // g, h, j: the letter i is another operation.
         let place = self.reader.memo_place(if op == b'j' { 2 } else { op - b'g' })?;
-        let Some(&id) = self.memo.get(&place) else {
+        let Some(id) = self.memo.get(place) else {
             return Err(self.reader.unexpected(format!("memo {place}"), "a place filled before"));
         };
         self.stack.push(id);
@@ -275,5 +303,28 @@ fn extent(node: &Node) -> usize {
         Node::Bytes(bytes) => bytes.len(),
         Node::List(items) => items.len(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_memo_is_a_map(puts in vec((0u64..12, 0u32..99), 0..40)) {
+            let mut memo = Memo { first: Vec::new(), others: HashMap::new() };
+            let mut map = HashMap::new();
+            for (place, id) in puts {
+                memo.put(place, id);
+                map.insert(place, id);
+                prop_assert_eq!(memo.len(), map.len());
+            }
+            for place in 0..12 {
+                prop_assert_eq!(memo.get(place), map.get(&place).copied());
+            }
+        }
     }
 }

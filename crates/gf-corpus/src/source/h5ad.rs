@@ -33,6 +33,7 @@ mod compressed;
 mod buckets;
 mod dense;
 mod ahead;
+mod worker;
 
 /// Most gene rows of a file (the largest annotations have 80,000).
 const MAX_GENES: usize = 1 << 20;

@@ -39,11 +39,11 @@ impl Ahead {
         while range.end > self.end() {
             let piece = match self.coming.take() {
                 Some((piece, coming)) if piece.start == self.end() => (piece, coming),
-                _ => begin(stored, self.end(), chunk, n_values)?,
+                _ => begin(stored, self.end(), chunk, n_values),
             };
             self.take(piece, &refuse)?;
             if self.end() < n_values {
-                self.coming = Some(begin(stored, self.end(), chunk, n_values)?);
+                self.coming = Some(begin(stored, self.end(), chunk, n_values));
             }
         }
         let span = range.start - self.from..range.end - self.from;
@@ -79,9 +79,9 @@ fn begin(
     start: usize,
     chunk: usize,
     n_values: usize,
-) -> Result<(Range<usize>, Coming)> {
+) -> (Range<usize>, Coming) {
     let end = piece_end(start, chunk).min(n_values);
-    Ok((start..end, stored.begin(start, end - start)?))
+    (start..end, stored.begin(start, end - start))
 }
 
 /// Puts new values behind those held; mostly none are.

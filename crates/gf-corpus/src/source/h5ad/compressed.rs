@@ -1,14 +1,14 @@
 //! The three vectors of a compressed matrix, read by windows.
 
-use std::{
-    sync::Arc,
-    thread::{Builder, JoinHandle},
-};
+use std::sync::Arc;
 
-use super::super::{
-    element::{Element, Order},
-    tree::{Array, Tree},
-    values::{Numbers, Values},
+use super::{
+    super::{
+        element::{Element, Order},
+        tree::{Array, Tree},
+        values::{Numbers, Values},
+    },
+    worker::{Answer, Worker},
 };
 use crate::error::{Error, Result};
 
@@ -23,20 +23,23 @@ pub(super) type Counts = Result<Vec<u32>, (usize, String)>;
 /// A matrix stored row by row; for CSC the rows are genes.
 pub(super) struct Compressed {
     offsets: Offsets,
-    vectors: Arc<Vectors>,
+    data: Arc<Array>,
+    indices: Arc<Indices>,
+    /// Threads that read the two vectors.
+    data_reader: Worker<Result<Counts>>,
+    indices_reader: Worker<Result<Vec<u32>>>,
 }
 
-/// The stored values and their indices.
-struct Vectors {
-    indices: Array,
-    data: Array,
+/// The indices of the stored values.
+struct Indices {
+    array: Array,
     n_minor: usize,
 }
 
 /// Stored values that threads are reading: each vector in one.
 pub(super) struct Coming {
-    indices: JoinHandle<Result<Vec<u32>>>,
-    counts: JoinHandle<Result<Counts>>,
+    indices: Answer<Result<Vec<u32>>>,
+    counts: Answer<Result<Counts>>,
 }
 
 impl Compressed {
@@ -70,7 +73,13 @@ impl Compressed {
         }
         u32::try_from(n_major.max(n_minor))
             .map_err(|_| tree.encoding(layer, "too many rows", "fewer than 2^32"))?;
-        Ok(Self { offsets, vectors: Arc::new(Vectors { indices, data, n_minor }) })
+        let (data, indices) = (Arc::new(data), Arc::new(Indices { array: indices, n_minor }));
+        let (values, places) = (Arc::clone(&data), Arc::clone(&indices));
+        let counts = move |from, n| Values::read(&*values, &[from], &[n]).map(Values::counts);
+        let data_reader = Worker::new(counts).map_err(Error::io(tree.path()))?;
+        let indices_reader = Worker::new(move |from, n| places.read(from, n));
+        let indices_reader = indices_reader.map_err(Error::io(tree.path()))?;
+        Ok(Self { offsets, data, indices, data_reader, indices_reader })
     }
 
     /// Number of stored values.
@@ -97,84 +106,59 @@ impl Compressed {
 
     /// The stored values.
     pub(super) fn data(&self) -> &Array {
-        &self.vectors.data
+        &self.data
     }
 
     pub(super) fn read_indices(&self, from: usize, n: usize) -> Result<Vec<u32>> {
-        self.vectors.indices(from, n)
+        self.indices.read(from, n)
     }
 
     /// Begins to read some stored values and their indices.
-    pub(super) fn begin(&self, from: usize, n: usize) -> Result<Coming> {
-        let counts = move |vectors: &Vectors| vectors.counts(from, n);
-        Ok(Coming { indices: self.begin_indices(from, n)?, counts: self.spawn(counts)? })
+    pub(super) fn begin(&self, from: usize, n: usize) -> Coming {
+        Coming { indices: self.begin_indices(from, n), counts: self.data_reader.ask(from, n) }
     }
 
     /// Begins to read the indices of some stored values.
-    pub(super) fn begin_indices(
-        &self,
-        from: usize,
-        n: usize,
-    ) -> Result<JoinHandle<Result<Vec<u32>>>> {
-        self.spawn(move |vectors| vectors.indices(from, n))
-    }
-
-    // Not rayon's: a thread of its pool that waits here would wait for itself
-    // where the pool has no other.
-    fn spawn<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Vectors) -> T + Send + 'static,
-    ) -> Result<JoinHandle<T>> {
-        let vectors = Arc::clone(&self.vectors);
-        let thread = Builder::new().spawn(move || read(&vectors));
-        thread.map_err(Error::io(self.vectors.data.path()))
+    pub(super) fn begin_indices(&self, from: usize, n: usize) -> Answer<Result<Vec<u32>>> {
+        self.indices_reader.ask(from, n)
     }
 }
 
 impl Coming {
     /// Indices and counts, when both are read.
     pub(super) fn wait(self) -> Result<(Vec<u32>, Counts)> {
-        let (indices, counts) = (wait(self.indices), wait(self.counts));
+        let (indices, counts) = (self.indices.wait(), self.counts.wait());
         Ok((indices?, counts?))
     }
 }
 
-/// What a thread found.
-pub(super) fn wait<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-impl Vectors {
-    fn counts(&self, from: usize, n: usize) -> Result<Counts> {
-        Values::read(&self.data, &[from], &[n]).map(Values::counts)
-    }
-
-    fn indices(&self, from: usize, n: usize) -> Result<Vec<u32>> {
+impl Indices {
+    fn read(&self, from: usize, n: usize) -> Result<Vec<u32>> {
         if n == 0 {
             return Ok(Vec::new());
         }
-        if self.has_plain_indices() {
+        if self.are_plain() {
             // Negative ones become large; what they were, the checked reading tells.
-            let indices: Vec<u32> = self.indices.slice(&[from], &[n])?;
+            let indices: Vec<u32> = self.array.slice(&[from], &[n])?;
             if indices.iter().all(|&index| (index as usize) < self.n_minor) {
                 return Ok(indices);
             }
         }
-        let indices: Vec<u32> = self.indices.integers(from, n)?;
+        let indices: Vec<u32> = self.array.integers(from, n)?;
         match indices.iter().position(|&index| index as usize >= self.n_minor) {
             None => Ok(indices),
             Some(offset) => Err(Error::Encoding {
-                path: self.indices.path().to_owned(),
-                object: self.indices.object().to_owned(),
+                path: self.array.path().to_owned(),
+                object: self.array.object().to_owned(),
                 found: format!("index {} at {}", indices[offset], from + offset),
                 expected: format!("indices below {}", self.n_minor),
             }),
         }
     }
 
-    /// Whether the indices are integers of four bytes, as scipy makes them.
-    fn has_plain_indices(&self) -> bool {
-        let element = self.indices.element();
+    /// Whether they are integers of four bytes, as scipy makes them.
+    fn are_plain(&self) -> bool {
+        let element = self.array.element();
         matches!(element, Element::Integer { size: 4, order: Order::Little, .. })
     }
 }

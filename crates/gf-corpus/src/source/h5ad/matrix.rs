@@ -15,7 +15,7 @@ use super::{
     },
     ahead::Ahead,
     buckets::{Buckets, Census, MAX_BUCKET},
-    compressed::{Compressed, Counts, MAX_VALUES, wait},
+    compressed::{Compressed, Counts, MAX_VALUES},
     dense::Dense,
     table::Table,
 };
@@ -185,6 +185,7 @@ fn read_csr(
         Err(error) => error,
     };
     let (genes, values) = ahead.values(from..to, chunk, stored, refuse)?;
+    counts.reserve(to - from);
     for span in offsets.windows(2) {
         let span = span[0] - from..span[1] - from;
         counts.push_slices(&genes[span.clone()], &values[span])?;
@@ -200,19 +201,19 @@ fn turn(stored: &mut Compressed, n_cells: usize, refusal: &Refusal) -> Result<Bu
     let mut census = Census::new(n_cells);
     let mut coming = None;
     for (from, n) in pieces.clone() {
-        let next = stored.begin_indices(from, n)?;
+        let next = stored.begin_indices(from, n);
         if let Some(before) = coming.replace(next) {
-            census.add(&wait(before)?);
+            census.add(&before.wait()?);
         }
     }
     if let Some(last) = coming {
-        census.add(&wait(last)?);
+        census.add(&last.wait()?);
     }
     let mut buckets = census.buckets().map_err(|cell| too_full(stored, cell, MAX_BUCKET))?;
     let mut dealt = Dealt { gene: 0, end: stored.offset(0)? };
     let mut coming = None;
     for (from, n) in pieces {
-        let next = (from, stored.begin(from, n)?);
+        let next = (from, stored.begin(from, n));
         if let Some((from, before)) = coming.replace(next) {
             dealt.deal(stored, from, before.wait()?, &mut buckets, refusal)?;
         }

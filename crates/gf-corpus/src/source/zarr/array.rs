@@ -235,6 +235,10 @@ impl ZarrArray {
 
     /// Puts a box of numbers into zeroed memory.
     fn fill(&self, starts: &[usize], counts: &[usize], out: &mut [u8]) -> Result<()> {
+        let has_fixed_size = self.chunks.array.data_type().fixed_size().is_some();
+        if !has_fixed_size || self.chunks.codecs.holds_texts() {
+            return Err(self.encoding("elements of a fixed size"));
+        }
         if counts.contains(&0) {
             return Ok(());
         }
