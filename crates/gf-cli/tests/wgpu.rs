@@ -2,8 +2,13 @@
 //! no GPU). One binary, because instantiating models for wgpu is slow to compile.
 #![allow(clippy::unwrap_used, clippy::duplicate_mod, missing_docs)]
 
-use burn::backend::Autodiff;
+use burn::{
+    backend::Autodiff,
+    tensor::{Tensor, backend::Backend},
+};
 use burn_wgpu::{Wgpu, WgpuDevice};
+use gf_model::Projection;
+use gf_quant::{Nf4Linear, nf4::Nf4};
 
 #[path = "../../gf-corpus/tests/it/suite.rs"]
 mod corpus;
@@ -53,4 +58,30 @@ fn perturb_on_wgpu() {
 #[test]
 fn train_on_wgpu() {
     train::suite::<Autodiff<Wgpu>>(&WgpuDevice::DefaultDevice);
+}
+
+/// The kernel is found, and unpacks no more than it has in shared memory; the portable form
+/// beside it shows that the device would report the copy.
+#[test]
+fn an_nf4_product_keeps_no_dense_weight() {
+    let (d_input, d_output) = (1024, 4096);
+    let dense_bytes = (size_of::<f32>() * d_input * d_output) as u64;
+    let nf4 = Nf4::quantize_double(&vec![1.0; d_input * d_output]);
+    let device = WgpuDevice::DefaultDevice;
+    let layer = Nf4Linear::<Wgpu>::new(&nf4, [d_output, d_input], None, &device);
+    let input = Tensor::<Wgpu, 3>::ones([1, 1, d_input], &device);
+    let client = input.clone().into_primitive().tensor().client;
+    let reserved = || {
+        Wgpu::sync(&device).unwrap();
+        client.memory_usage().unwrap().bytes_reserved
+    };
+    let before = reserved();
+    let output = layer.forward(input);
+    let in_kernel = reserved() - before;
+    assert!(in_kernel < dense_bytes / 4, "{in_kernel} bytes, a dense weight has {dense_bytes}");
+    assert!((output.mean().into_scalar() - d_input as f32).abs() < 1.0);
+    let before = reserved();
+    layer.dequantize();
+    let portable = reserved() - before;
+    assert!(portable >= dense_bytes, "{portable} bytes, a dense weight has {dense_bytes}");
 }

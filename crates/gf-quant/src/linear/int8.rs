@@ -13,7 +13,7 @@ use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     int8::{Activations, Int8Rows, MAX_CODE, quantize_rows},
     kernels::int8::Panels,
-    words::{frozen, pack, signed},
+    words::{BYTES_PER_WORD, frozen, pack, signed},
 };
 
 /// Sums of so many products of two codes are whole numbers below 2²⁴, which f32 holds:
@@ -60,7 +60,7 @@ impl<B: Backend> Int8Linear<B> {
         let scale = rows.absmax.iter().map(|absmax| absmax / MAX_CODE).collect();
         let bytes: Vec<u8> = rows.codes.iter().map(|&code| code as u8).collect();
         Self {
-            words: pack(&bytes, device),
+            words: pack(&bytes, bytes.len().next_multiple_of(BYTES_PER_WORD), device),
             scale: frozen(scale, device),
             bias: bias.map(|bias| frozen(bias, device)),
             d_input,
@@ -72,7 +72,9 @@ impl<B: Backend> Int8Linear<B> {
     /// The codes as floating-point numbers, `[d_input, d_output]`.
     fn codes(&self) -> Tensor<B, 2> {
         let [d_output] = self.scale.dims();
-        let codes = signed(&self.words, d_output * self.d_input).float();
+        let n_codes = d_output * self.d_input;
+        let block_size = n_codes.next_multiple_of(BYTES_PER_WORD);
+        let codes = signed(&self.words, block_size, n_codes).float();
         codes.reshape([d_output, self.d_input]).transpose()
     }
 
