@@ -11,7 +11,7 @@ use gf_model::{Projection, kernels::flex};
 
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
-    int8::{Activations, Int8Rows, MAX_CODE, quantize_rows},
+    int8::{Activations, Int8Rows, MAX_CODE, SPLITTER, quantize_weights},
     kernels::int8::Panels,
     words::{BYTES_PER_WORD, frozen, pack, signed},
 };
@@ -45,7 +45,7 @@ impl<B: Backend> Int8Linear<B> {
     pub fn from_linear(linear: &Linear<B>, activations: Activations) -> Self {
         let [d_input, _] = linear.weight.dims();
         let (weight, bias) = host_values(linear);
-        let rows = quantize_rows(&weight, d_input);
+        let rows = quantize_weights(&weight, d_input);
         Self::new(&rows, d_input, bias, activations, &linear.weight.device())
     }
 
@@ -109,6 +109,7 @@ impl<B: Backend> Int8Linear<B> {
     /// point, the rest in integers.
     fn mixed(&self, input: Tensor<B, 3>, threshold: f32) -> Tensor<B, 3> {
         let codes = self.codes();
+        let input = half_precision(input);
         let magnitude = input.clone().abs();
         let is_outlier = magnitude.clone().greater_equal_elem(threshold);
         let (rounded, unit) = round_rows(input.clone().mask_fill(is_outlier, 0.0));
@@ -127,6 +128,13 @@ impl<B: Backend> Int8Linear<B> {
         let weights = codes.select(0, outliers.clone());
         integers + input.select(2, outliers).matmul(weights.unsqueeze())
     }
+}
+
+/// [`int8::half_precision`](crate::int8::half_precision) of each number; a gradient passes
+/// through as if nothing were rounded.
+fn half_precision<B: Backend>(input: Tensor<B, 3>) -> Tensor<B, 3> {
+    let large = input.clone() * SPLITTER;
+    large.clone() - (large - input)
 }
 
 /// Whole numbers −127…127 for each row, and what one of them stands for,

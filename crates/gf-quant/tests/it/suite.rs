@@ -8,7 +8,7 @@ use burn::{
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Preset, Projection};
 use gf_quant::{
     Int8Linear, Nf4Linear,
-    int8::{Activations, product, quantize_rows},
+    int8::{Activations, product, quantize_weights},
     lora::{self, LoraAdapter, LoraConfig, LoraLinear, LowRank, Target},
     nf4::Nf4,
     quantize_int8, quantize_nf4,
@@ -77,7 +77,7 @@ fn random_input<B: Backend>(shape: [usize; 3], device: &B::Device) -> Tensor<B, 
 fn int8_product_equals_the_definition<B: Backend>(device: &B::Device) {
     for (d_input, d_output) in WIDTHS {
         let (dense, input) = layer_and_input::<B>(d_input, d_output, device);
-        let rows = quantize_rows(&host(dense.weight.val().transpose()), d_input);
+        let rows = quantize_weights(&host(dense.weight.val().transpose()), d_input);
         let bias = host(dense.bias.as_ref().unwrap().val());
         for mode in [Activations::Float, Activations::Int8, Activations::LLM_INT8] {
             let found = Int8Linear::from_linear(&dense, mode).forward(input.clone());
