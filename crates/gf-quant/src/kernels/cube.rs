@@ -12,10 +12,18 @@ use cubecl::prelude::*;
 
 use crate::{
     double::{DYNAMIC_MAP, NESTED_BLOCK_SIZE},
+    kernels::Side,
     linear::nf4::{BLOCK_BYTES, BlockScales, Nf4Linear},
     nf4::{BLOCK_SIZE, LEVELS},
     words::BYTES_PER_WORD,
 };
+
+/// Burn's default backends of either runtime.
+#[cfg(feature = "wgpu")]
+pub type Wgpu = burn_cubecl::CubeBackend<cubecl::wgpu::WgpuRuntime, f32, i32, u32>;
+/// As [`Wgpu`].
+#[cfg(feature = "cuda")]
+pub type Cuda = burn_cubecl::CubeBackend<cubecl::cuda::CudaRuntime, f32, i32, u8>;
 
 /// Tokens, and output channels, of a cube.
 const TILE: usize = 64;
@@ -77,7 +85,7 @@ fn scale(scales: &Scales, tables: &Array<f32>, block: usize) -> f32 {
 }
 
 /// `output = input · Wᵀ`, all row-major: `[n_tokens, d_input]`, `[d_output, d_input]`,
-/// `[n_tokens, d_output]`.
+/// `[n_tokens, d_output]`; `W` of [`Side::Transposed`] is stored as `[d_input, d_output]`.
 #[cube(launch)]
 #[allow(clippy::too_many_arguments, reason = "a kernel's bindings")]
 fn multiply(
@@ -89,6 +97,7 @@ fn multiply(
     n_tokens: usize,
     d_input: usize,
     d_output: usize,
+    #[comptime] side: Side,
 ) {
     let first_token = CUBE_POS_Y as usize * TILE;
     let first_channel = CUBE_POS_X as usize * TILE;
@@ -104,17 +113,26 @@ fn multiply(
         for i in 0..LOADS {
             let place = UNIT_POS as usize + i * N_UNITS;
             let (row, depth) = (place / DEPTH, place % DEPTH);
-            let column = step * DEPTH + depth;
-            let (token, channel) = (first_token + row, first_channel + row);
+            let (token, column) = (first_token + row, step * DEPTH + depth);
             let mut x = 0.0;
             if column < d_input && token < n_tokens {
                 x = input[token * d_input + column];
             }
+            inputs[depth * PITCH + row] = x;
+            // Neighbouring units read neighbouring codes.
+            let (row, depth) = match side {
+                Side::Forward => (row, depth),
+                Side::Transposed => (place % TILE, place / TILE),
+            };
+            let (channel, column) = (first_channel + row, step * DEPTH + depth);
             let mut w = 0.0;
             if column < d_input && channel < d_output {
-                w = weight(words, scales, tables, channel * d_input + column);
+                let position = match side {
+                    Side::Forward => channel * d_input + column,
+                    Side::Transposed => column * d_output + channel,
+                };
+                w = weight(words, scales, tables, position);
             }
-            inputs[depth * PITCH + row] = x;
             weights[depth * PITCH + row] = w;
         }
         sync_cube();
@@ -156,15 +174,19 @@ fn add_products(
     }
 }
 
-/// `input · Wᵀ` where the backend's tensors are those of this runtime and f32; positions
+/// The product where the backend's tensors are those of this runtime and f32; positions
 /// within them must fit 32 bits.
 pub fn product<B: Backend, R: CubeRuntime>(
     layer: &Nf4Linear<B>,
     input: &Tensor<B, 3>,
+    side: Side,
 ) -> Option<Tensor<B, 3>> {
     let [batch_size, seq_length, d_input] = input.dims();
     let n_tokens = batch_size * seq_length;
-    let d_output = layer.d_output;
+    let d_output = match side {
+        Side::Forward => layer.d_output,
+        Side::Transposed => layer.d_input,
+    };
     let n_positions = d_output.max(d_input) * n_tokens.max(d_output);
     if n_tokens == 0 || u32::try_from(n_positions).is_err() {
         return None;
@@ -190,6 +212,7 @@ pub fn product<B: Backend, R: CubeRuntime>(
         n_tokens,
         d_input,
         d_output,
+        side,
     );
     let output: Box<dyn Any> = Box::new(output);
     let output = output.downcast::<B::FloatTensorPrimitive>().ok()?;

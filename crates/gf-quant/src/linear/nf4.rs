@@ -10,7 +10,7 @@ use gf_model::Projection;
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     double::{DYNAMIC_MAP, NESTED_BLOCK_SIZE},
-    kernels,
+    kernels::{self, Side},
     nf4::{Absmax, BLOCK_SIZE, LEVELS, Nf4},
     words::{frozen, pack, unsigned},
 };
@@ -22,15 +22,15 @@ pub(crate) const BLOCK_BYTES: usize = BLOCK_SIZE / 2;
 /// form, equal on every backend. With the features `wgpu` and `cuda`, a GPU's kernel
 /// unpacks `W` tile by tile instead.
 ///
-/// Nothing here is trained. A gradient passes through to the input by the transposed
-/// product alone; the autodiff graph keeps `W` for it in floating point, unless the
-/// layers are recomputed ([`recompute`](crate::recompute)).
+/// Nothing here is trained: a gradient passes through to the input by the transposed
+/// product alone. On Flex and these GPUs the autodiff graph keeps the codes for it, and
+/// unpacks `W` once more; on other backends it keeps `W` in floating point.
 #[derive(Module, Debug)]
 pub struct Nf4Linear<B: Backend> {
     /// Two codes a byte, filled up to whole blocks.
     pub(crate) words: Param<Tensor<B, 1, Int>>,
     pub(crate) scales: BlockScales<B>,
-    bias: Option<Param<Tensor<B, 1>>>,
+    pub(crate) bias: Option<Param<Tensor<B, 1>>>,
     pub(crate) d_input: usize,
     pub(crate) d_output: usize,
 }
@@ -73,6 +73,18 @@ impl<B: Backend> Nf4Linear<B> {
             d_input,
             d_output,
         }
+    }
+
+    /// `input · Wᵀ`.
+    pub(crate) fn product(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        kernels::nf4_product(self, &input, Side::Forward)
+            .unwrap_or_else(|| input.matmul(self.dequantize().transpose().unsqueeze()))
+    }
+
+    /// `gradient · W`.
+    pub(crate) fn transposed_product(&self, gradient: Tensor<B, 3>) -> Tensor<B, 3> {
+        kernels::nf4_product(self, &gradient, Side::Transposed)
+            .unwrap_or_else(|| gradient.matmul(self.dequantize().unsqueeze()))
     }
 
     /// The weights in floating point, `[d_output, d_input]`.
@@ -148,8 +160,8 @@ impl<B: Backend> StoredBytes for Nf4Linear<B> {
 
 impl<B: Backend> Projection<B> for Nf4Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        let product = kernels::nf4_product(self, &input)
-            .unwrap_or_else(|| input.matmul(self.dequantize().transpose().unsqueeze()));
+        let product = kernels::taped_nf4_product(self, &input);
+        let product = product.unwrap_or_else(|| self.product(input));
         add_bias(product, self.bias.as_ref())
     }
 }

@@ -3,14 +3,11 @@
 
 use std::{fs, path::Path};
 
-use burn::{
-    module::Module,
-    tensor::{DType, Tensor, TensorData, backend::Backend},
-};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Projection, checkpoint::load_encoder};
 use gf_quant::{
-    Error, Int8Linear,
+    Error,
     checkpoint::{
         WeightFormat, load_int8_encoder, load_nf4_encoder, quantize_folder, stored_format,
     },

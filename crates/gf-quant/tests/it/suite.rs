@@ -3,7 +3,10 @@
 use burn::{
     module::Param,
     nn::{Linear, LinearConfig},
-    tensor::{Distribution, Tensor, TensorData, backend::Backend},
+    tensor::{
+        Distribution, Tensor, TensorData,
+        backend::{AutodiffBackend, Backend},
+    },
 };
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Preset, Projection};
 use gf_quant::{
@@ -118,6 +121,38 @@ fn same_nf4_product<B: Backend>(shape: [usize; 3], d_output: usize, device: &B::
         let turned = input.clone().swap_dims(0, 1);
         let expected = host(Projection::forward(&dense, turned.clone()));
         assert_same(&what, &host(layer.forward(turned)), expected.into_iter());
+    }
+}
+
+/// The gradient of a frozen projection's input, beside that of a dense one.
+pub fn gradients<B: AutodiffBackend>(device: &B::Device) {
+    B::seed(device, 12);
+    for (d_input, d_output) in WIDTHS {
+        same_nf4_gradient::<B>([2, 4, d_input], d_output, device);
+    }
+    for (shape, d_output) in TILES {
+        same_nf4_gradient::<B>(shape, d_output, device);
+    }
+}
+
+fn same_nf4_gradient<B: AutodiffBackend>(shape: [usize; 3], d_output: usize, device: &B::Device) {
+    let [batch_size, seq_length, d_input] = shape;
+    let weights = host(random_input::<B>([1, d_output, d_input], device));
+    let from_above = random_input::<B>([batch_size, seq_length, d_output], device);
+    let input = random_input::<B>(shape, device);
+    let gradient = |output: &dyn Fn(Tensor<B, 3>) -> Tensor<B, 3>| {
+        let input = input.clone().detach().require_grad();
+        // Twice, as residuals do: gradients of one tensor add up.
+        let loss = output(input.clone()) * from_above.clone() + output(input.clone());
+        host(input.grad(&loss.sum().backward()).unwrap())
+    };
+    for nf4 in [Nf4::quantize(&weights), Nf4::quantize_double(&weights)] {
+        let layer = Nf4Linear::<B>::new(&nf4, [d_output, d_input], None, device);
+        let dense = TensorData::new(nf4.dequantize(), [1, d_output, d_input]);
+        let dense = Tensor::<B, 3>::from_data(dense, device).swap_dims(1, 2);
+        let expected = gradient(&|input| input.matmul(dense.clone()));
+        let found = gradient(&|input| layer.forward(input));
+        assert_same(&format!("gradient {shape:?}→{d_output}"), &found, expected.into_iter());
     }
 }
 
