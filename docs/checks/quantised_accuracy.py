@@ -4,10 +4,10 @@
     python docs/checks/quantised_accuracy.py BIN MODEL VOCABULARY MEDIANS SHARED FOLDER
 
 BIN is the folder of `gf` and `examples/quantised_accuracy`, MODEL a dense model folder, VOCABULARY
-and MEDIANS the files its training cells were tokenised with, SHARED the folder with data/, FOLDER
-one for what is written. Three sets of labelled cells are tokenised and embedded in each number
-format, genes are deleted in ten cells of each; everything else is counted here. Needs
-numpy, pyarrow, scipy and scikit-learn.
+and MEDIANS what its training cells were tokenised with, SHARED the folder with data/, FOLDER one
+for what is written; sets that are complete there are not computed again. Three sets of labelled
+cells are tokenised and embedded in each number format, every gene is deleted in two cells of the
+first; everything else is counted here. Needs numpy, pyarrow, scipy and scikit-learn.
 """
 
 import collections
@@ -27,38 +27,30 @@ from sklearn.preprocessing import StandardScaler
 
 binaries, model, vocabulary, medians, shared, folder = map(Path, sys.argv[1:])
 FORMATS = ["f32", "int8", "llm-int8", "nf4", "nf4-double"]
-MAX_LENGTH = 1024
-DELETED_CELLS = 10
+MAX_LENGTH = 512
 TOP_GENES = 100
 FOLDS = 5
 SEED = 0
-PBMC3K = shared / "data/02_pbmc3k_hg19"
+# File, column of labels, cells in which genes are deleted.
 SETS = {
-    "FACS PBMC": shared / "data/07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad",
-    "PBMC 4k": shared / "data/03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom",
-    "PBMC 3k": PBMC3K / "pbmc3k_filtered_gene_bc_matrices_h5.h5",
+    "FACS PBMC": ("07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad", "cell_type", 2),
+    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type", 0),
+    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations", 0),
 }
 
 
-def tokenise(name, counts):
-    dataset = folder / f"{name}.dataset"
-    labels = [] if name == "PBMC 3k" else ["--keep-columns", "cell_type"]
-    files = ["--vocab", vocabulary, "--medians", medians, "-o", dataset]
-    lengths = ["--max-len", str(MAX_LENGTH), "--quiet"]
-    subprocess.run([binaries / "gf", "tokenize", counts, *files, *lengths, *labels], check=True)
-    return dataset
+def tokenise(dataset, counts, label):
+    files = [shared / "data" / counts, "--vocab", vocabulary, "--medians", medians, "-o", dataset]
+    options = ["--max-len", str(MAX_LENGTH), "--keep-columns", label, "--quiet"]
+    subprocess.run([binaries / "gf", "tokenize", *files, *options], check=True)
 
 
-def labels_of(name, dataset):
+def labels_of(dataset, label):
     """Label of each cell by its id; cells without one and labels of fewer cells than folds are left out."""
-    if name == "PBMC 3k":
-        with open(PBMC3K / "pbmc3k_seurat_annotations.csv") as file:
-            labels = {row["barcode"]: row["seurat_annotations"] for row in csv.DictReader(file)}
-    else:
-        labels = {}
-        for shard in sorted(dataset.glob("*.arrow")):
-            table = pa.ipc.open_stream(shard).read_all()
-            labels |= zip(table["cell_id"].to_pylist(), table["cell_type"].to_pylist())
+    labels = {}
+    for shard in sorted(dataset.glob("*.arrow")):
+        table = pa.ipc.open_stream(shard).read_all()
+        labels |= zip(table["cell_id"].to_pylist(), table[label].to_pylist())
     counts = collections.Counter(labels.values())
     return {cell: label for cell, label in labels.items() if label and counts[label] >= FOLDS}
 
@@ -100,19 +92,24 @@ def top(means):
     return set(sorted(means, key=lambda gene: (-means[gene], int(gene)))[:TOP_GENES])
 
 
-def fidelity(output, number_format):
+def agreement(output, number_format):
+    """Cosines with the embeddings of f32."""
     row = []
     for readout in ["cls", "cell"]:
         _, full = embeddings(output / f"f32-{readout}.csv")
         _, found = embeddings(output / f"{number_format}-{readout}.csv")
         similar = cosines(full, found)
         row += [f"{similar.mean():.6f}", f"{similar.min():.6f}"]
+    return row
+
+
+def rankings(output, number_format):
     full, full_means = deletions(output / "f32-deletions.csv")
     found, found_means = deletions(output / f"{number_format}-deletions.csv")
     each = spearmanr([full[key] for key in full], [found[key] for key in full]).statistic
     genes = sorted(full_means)
     mean = spearmanr([full_means[g] for g in genes], [found_means[g] for g in genes]).statistic
-    return row + [f"{each:.4f}", f"{mean:.4f}", f"{len(top(full_means) & top(found_means))}"]
+    return [f"{each:.4f}", f"{mean:.4f}", f"{len(top(full_means) & top(found_means))}"]
 
 
 def table(title, header, rows):
@@ -121,30 +118,34 @@ def table(title, header, rows):
         print(f"| {' | '.join(row)} |")
 
 
-outputs, labels, scores = {}, {}, collections.defaultdict(list)
-for name, counts in SETS.items():
-    dataset = tokenise(name, counts)
-    outputs[name] = folder / name
-    program = binaries / "examples/quantised_accuracy"
-    subprocess.run([program, model, dataset, outputs[name], str(DELETED_CELLS)], check=True)
-    labels[name] = labels_of(name, dataset)
-    for number_format in FORMATS:
-        for readout in ["cls", "cell"]:
-            ids, values = embeddings(outputs[name] / f"{number_format}-{readout}.csv")
-            scores[name, number_format] += classify(ids, values, labels[name])
+def compute(name, counts, label, n_deleted):
+    """Folder of the program's files, and the labels."""
+    output, dataset = folder / name, folder / f"{name}.dataset"
+    if not (output / "f32-deletions.csv").exists():
+        tokenise(dataset, counts, label)
+        program = binaries / "examples/quantised_accuracy"
+        subprocess.run([program, model, dataset, output, str(n_deleted)], check=True)
+    return output, labels_of(dataset, label)
+
 
 CLASSIFIER = ["format", "accuracy, CLS", "macro F1, CLS", "accuracy, mean", "macro F1, mean"]
-FIDELITY = ["format", "CLS: mean cosine", "least", "mean of genes: mean cosine", "least"]
-FIDELITY += ["Spearman, each deletion", "Spearman, each gene", f"of the top {TOP_GENES}"]
-for name in SETS:
-    cells = collections.Counter(labels[name].values())
+AGREEMENT = ["CLS: mean cosine", "least", "mean of genes: mean cosine", "least"]
+RANKINGS = ["format", "Spearman, deletions", "Spearman, genes", f"of the first {TOP_GENES} genes"]
+for name, (counts, label, n_deleted) in SETS.items():
+    output, labels = compute(name, counts, label, n_deleted)
+    rows = []
+    for number_format in FORMATS:
+        row = [number_format]
+        for readout in ["cls", "cell"]:
+            scores = classify(*embeddings(output / f"{number_format}-{readout}.csv"), labels)
+            row += [f"{score:.3f}" for score in scores]
+        rows.append(row + agreement(output, number_format))
+    cells = collections.Counter(labels.values())
     majority = max(cells.values()) / cells.total()
-    ids, _ = embeddings(outputs[name] / "f32-cls.csv")
-    labelled = sum(cell in labels[name] for cell in ids)
-    print(f"\n### {name}: {len(ids)} cells, {labelled} of {len(cells)} types, most frequent {majority:.3f}")
-    rows = [[f, *(f"{score:.3f}" for score in scores[name, f])] for f in FORMATS]
-    table("Classifier on the embeddings:", CLASSIFIER, rows)
-    rows = [[f, *fidelity(outputs[name], f)] for f in FORMATS[1:]]
-    shifts, means = deletions(outputs[name] / "f32-deletions.csv")
-    title = f"Against f32 ({len(shifts)} deletions of {len(means)} genes, median shift {np.median(list(shifts.values())):.1e}):"
-    table(title, FIDELITY, rows)
+    title = f"{name}: {cells.total()} cells of {len(cells)} types, the most frequent {majority:.3f}"
+    table(title, CLASSIFIER + AGREEMENT, rows)
+    if n_deleted:
+        shifts, means = deletions(output / "f32-deletions.csv")
+        size = np.median(list(shifts.values()))
+        title = f"{name}: {len(shifts)} deletions of {len(means)} genes in {n_deleted} cells, median shift {size:.1e}"
+        table(title, RANKINGS, [[f, *rankings(output, f)] for f in FORMATS[1:]])

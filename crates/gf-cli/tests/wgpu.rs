@@ -78,7 +78,7 @@ fn nf4_products_keep_no_dense_weight() {
     let input = Tensor::<Wgpu, 3>::ones([1, 1, d_input], &device);
     let client = input.clone().into_primitive().tensor().client;
     let reserved = || {
-        Wgpu::sync(&device).unwrap();
+        <Wgpu>::sync(&device).unwrap();
         client.memory_usage().unwrap().bytes_reserved
     };
     let before = reserved();
