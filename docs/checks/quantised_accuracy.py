@@ -6,8 +6,8 @@
 BIN is the folder of `gf` and `examples/quantised_accuracy`, MODEL a dense model folder, VOCABULARY
 and MEDIANS what its training cells were tokenised with, SHARED the folder with data/, FOLDER one
 for what is written; sets that are complete there are not computed again. Three sets of labelled
-cells are tokenised and embedded in each number format, every gene is deleted in two cells of the
-first; everything else is counted here. Needs numpy, pyarrow, scipy and scikit-learn.
+cells are tokenised and embedded in each number format, every gene is deleted in two cells of
+each; everything else is counted here. Needs numpy, pyarrow, scipy and scikit-learn.
 """
 
 import collections
@@ -28,14 +28,15 @@ from sklearn.preprocessing import StandardScaler
 binaries, model, vocabulary, medians, shared, folder = map(Path, sys.argv[1:])
 FORMATS = ["f32", "int8", "llm-int8", "nf4", "nf4-double"]
 MAX_LENGTH = 512
+DELETED_CELLS = 2
 TOP_GENES = 100
 FOLDS = 5
 SEED = 0
-# File, column of labels, cells in which genes are deleted.
+# File, column of labels.
 SETS = {
-    "FACS PBMC": ("07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad", "cell_type", 2),
-    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type", 0),
-    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations", 0),
+    "FACS PBMC": ("07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad", "cell_type"),
+    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type"),
+    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations"),
 }
 
 
@@ -118,21 +119,21 @@ def table(title, header, rows):
         print(f"| {' | '.join(row)} |")
 
 
-def compute(name, counts, label, n_deleted):
+def compute(name, counts, label):
     """Folder of the program's files, and the labels."""
     output, dataset = folder / name, folder / f"{name}.dataset"
     if not (output / "f32-deletions.csv").exists():
         tokenise(dataset, counts, label)
         program = binaries / "examples/quantised_accuracy"
-        subprocess.run([program, model, dataset, output, str(n_deleted)], check=True)
+        subprocess.run([program, model, dataset, output, str(DELETED_CELLS)], check=True)
     return output, labels_of(dataset, label)
 
 
 CLASSIFIER = ["format", "accuracy, CLS", "macro F1, CLS", "accuracy, mean", "macro F1, mean"]
 AGREEMENT = ["CLS: mean cosine", "least", "mean of genes: mean cosine", "least"]
 RANKINGS = ["format", "Spearman, deletions", "Spearman, genes", f"of the first {TOP_GENES} genes"]
-for name, (counts, label, n_deleted) in SETS.items():
-    output, labels = compute(name, counts, label, n_deleted)
+for name, (counts, label) in SETS.items():
+    output, labels = compute(name, counts, label)
     rows = []
     for number_format in FORMATS:
         row = [number_format]
@@ -144,8 +145,7 @@ for name, (counts, label, n_deleted) in SETS.items():
     majority = max(cells.values()) / cells.total()
     title = f"{name}: {cells.total()} cells of {len(cells)} types, the most frequent {majority:.3f}"
     table(title, CLASSIFIER + AGREEMENT, rows)
-    if n_deleted:
-        shifts, means = deletions(output / "f32-deletions.csv")
-        size = np.median(list(shifts.values()))
-        title = f"{name}: {len(shifts)} deletions of {len(means)} genes in {n_deleted} cells, median shift {size:.1e}"
-        table(title, RANKINGS, [[f, *rankings(output, f)] for f in FORMATS[1:]])
+    shifts, means = deletions(output / "f32-deletions.csv")
+    size = np.median(list(shifts.values()))
+    title = f"{name}: {len(shifts)} deletions of {len(means)} genes in {DELETED_CELLS} cells, median shift {size:.1e}"
+    table(title, RANKINGS, [[f, *rankings(output, f)] for f in FORMATS[1:]])
