@@ -2,8 +2,13 @@
 //! no GPU). One binary, because instantiating models for wgpu is slow to compile.
 #![allow(clippy::unwrap_used, clippy::duplicate_mod, missing_docs)]
 
-use burn::backend::Autodiff;
+use burn::{
+    backend::Autodiff,
+    tensor::{Tensor, backend::Backend},
+};
 use burn_wgpu::{Wgpu, WgpuDevice};
+use gf_model::Projection;
+use gf_quant::{Nf4Linear, nf4::Nf4};
 
 #[path = "../../gf-corpus/tests/it/suite.rs"]
 mod corpus;
@@ -41,6 +46,11 @@ fn quant_on_wgpu() {
 }
 
 #[test]
+fn quant_gradients_on_wgpu() {
+    quant::gradients::<Autodiff<Wgpu>>(&WgpuDevice::DefaultDevice);
+}
+
+#[test]
 fn embed_on_wgpu() {
     embed::suite::<Wgpu>(&WgpuDevice::DefaultDevice);
 }
@@ -53,4 +63,36 @@ fn perturb_on_wgpu() {
 #[test]
 fn train_on_wgpu() {
     train::suite::<Autodiff<Wgpu>>(&WgpuDevice::DefaultDevice);
+}
+
+/// The kernels are found, and unpack no more than they have in shared memory; the portable
+/// form beside them shows that the device would report the copy.
+#[test]
+fn nf4_products_keep_no_dense_weight() {
+    let (d_input, d_output) = (1024, 4096);
+    let dense_bytes = (size_of::<f32>() * d_input * d_output) as u64;
+    let nf4 = Nf4::quantize_double(&vec![1.0; d_input * d_output]);
+    let device = WgpuDevice::DefaultDevice;
+    let layer = Nf4Linear::<Wgpu>::new(&nf4, [d_output, d_input], None, &device);
+    let trained = Nf4Linear::<Autodiff<Wgpu>>::new(&nf4, [d_output, d_input], None, &device);
+    let input = Tensor::<Wgpu, 3>::ones([1, 1, d_input], &device);
+    let client = input.clone().into_primitive().tensor().client;
+    let reserved = || {
+        <Wgpu>::sync(&device).unwrap();
+        client.memory_usage().unwrap().bytes_reserved
+    };
+    let before = reserved();
+    let output = layer.forward(input.clone());
+    let input = Tensor::<Autodiff<Wgpu>, 3>::from_inner(input).require_grad();
+    let gradients = trained.forward(input.clone()).sum().backward();
+    let gradient = input.grad(&gradients).unwrap();
+    let in_kernels = reserved() - before;
+    assert!(in_kernels < dense_bytes / 4, "{in_kernels} bytes, a dense weight has {dense_bytes}");
+    let mean = |tensor: Tensor<Wgpu, 3>| f64::from(tensor.mean().into_scalar());
+    assert!((mean(output) - d_input as f64).abs() < 1.0);
+    assert!((mean(gradient) - d_output as f64).abs() < 4.0);
+    let before = reserved();
+    layer.dequantize();
+    let portable = reserved() - before;
+    assert!(portable >= dense_bytes, "{portable} bytes, a dense weight has {dense_bytes}");
 }

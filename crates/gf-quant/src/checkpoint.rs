@@ -25,7 +25,7 @@ use safetensors::Dtype;
 
 use crate::{
     Error, Int8Linear, Nf4Linear,
-    int8::{Activations, Int8Rows, quantize_rows},
+    int8::{Activations, Int8Rows, quantize_weights},
     tensors::TensorFile,
 };
 
@@ -107,7 +107,7 @@ fn read_or_quantize_rows(file: &TensorFile, place: &Place) -> Result<Int8Rows, E
     let [d_output, d_input] = place.shape;
     let scales = format!("{}.SCB", place.name);
     if !file.contains(&scales) {
-        return Ok(quantize_rows(&place.dense(file)?, d_input));
+        return Ok(quantize_weights(&place.dense(file)?, d_input));
     }
     let codes = file.bytes(&place.weight(), Dtype::I8, d_output * d_input)?;
     let absmax = file.floats(&scales, &[d_output])?;

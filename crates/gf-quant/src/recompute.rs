@@ -1,8 +1,8 @@
 //! Training with the memory of one layer: the forward pass keeps the input of each layer,
 //! the backward pass computes the layer again (Chen et al. 2016, at layer granularity).
 //!
-//! What a layer's graph keeps, attention weights and dequantised projections above all,
-//! is there for one layer at a time.
+//! What a layer's graph keeps, attention weights above all, is there for one layer at a
+//! time.
 
 use burn::{
     module::{AutodiffModule, Module, ModuleVisitor, Param},

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{Place, WeightFormat, four_bit};
 use crate::{
     Error,
-    int8::{OUTLIER_THRESHOLD, quantize_rows},
+    int8::{OUTLIER_THRESHOLD, quantize_weights},
     nf4::Nf4,
     tensors::{StoredTensor, TensorFile, write, write_json},
 };
@@ -61,7 +61,7 @@ pub fn quantize_folder(source: &Path, target: &Path, format: WeightFormat) -> Re
 
 fn eight_bit(place: &Place, weights: &[f32]) -> Vec<(String, StoredTensor)> {
     let [d_output, d_input] = place.shape;
-    let rows = quantize_rows(weights, d_input);
+    let rows = quantize_weights(weights, d_input);
     let bytes = rows.codes.iter().map(|&code| code as u8).collect();
     let codes = StoredTensor { dtype: Dtype::I8, shape: place.shape.to_vec(), bytes };
     // 0: row-major, the one layout that bitsandbytes still writes.

@@ -11,9 +11,9 @@ use gf_model::{Projection, kernels::flex};
 
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
-    int8::{Activations, Int8Rows, MAX_CODE, quantize_rows},
+    int8::{Activations, Int8Rows, MAX_CODE, SPLITTER, quantize_weights},
     kernels::int8::Panels,
-    words::{frozen, pack, signed},
+    words::{BYTES_PER_WORD, frozen, pack, signed},
 };
 
 /// Sums of so many products of two codes are whole numbers below 2²⁴, which f32 holds:
@@ -45,7 +45,7 @@ impl<B: Backend> Int8Linear<B> {
     pub fn from_linear(linear: &Linear<B>, activations: Activations) -> Self {
         let [d_input, _] = linear.weight.dims();
         let (weight, bias) = host_values(linear);
-        let rows = quantize_rows(&weight, d_input);
+        let rows = quantize_weights(&weight, d_input);
         Self::new(&rows, d_input, bias, activations, &linear.weight.device())
     }
 
@@ -60,7 +60,7 @@ impl<B: Backend> Int8Linear<B> {
         let scale = rows.absmax.iter().map(|absmax| absmax / MAX_CODE).collect();
         let bytes: Vec<u8> = rows.codes.iter().map(|&code| code as u8).collect();
         Self {
-            words: pack(&bytes, device),
+            words: pack(&bytes, bytes.len().next_multiple_of(BYTES_PER_WORD), device),
             scale: frozen(scale, device),
             bias: bias.map(|bias| frozen(bias, device)),
             d_input,
@@ -72,7 +72,9 @@ impl<B: Backend> Int8Linear<B> {
     /// The codes as floating-point numbers, `[d_input, d_output]`.
     fn codes(&self) -> Tensor<B, 2> {
         let [d_output] = self.scale.dims();
-        let codes = signed(&self.words, d_output * self.d_input).float();
+        let n_codes = d_output * self.d_input;
+        let block_size = n_codes.next_multiple_of(BYTES_PER_WORD);
+        let codes = signed(&self.words, block_size, n_codes).float();
         codes.reshape([d_output, self.d_input]).transpose()
     }
 
@@ -107,6 +109,7 @@ impl<B: Backend> Int8Linear<B> {
     /// point, the rest in integers.
     fn mixed(&self, input: Tensor<B, 3>, threshold: f32) -> Tensor<B, 3> {
         let codes = self.codes();
+        let input = half_precision(input);
         let magnitude = input.clone().abs();
         let is_outlier = magnitude.clone().greater_equal_elem(threshold);
         let (rounded, unit) = round_rows(input.clone().mask_fill(is_outlier, 0.0));
@@ -125,6 +128,13 @@ impl<B: Backend> Int8Linear<B> {
         let weights = codes.select(0, outliers.clone());
         integers + input.select(2, outliers).matmul(weights.unsqueeze())
     }
+}
+
+/// [`int8::half_precision`](crate::int8::half_precision) of each number; a gradient passes
+/// through as if nothing were rounded.
+fn half_precision<B: Backend>(input: Tensor<B, 3>) -> Tensor<B, 3> {
+    let large = input.clone() * SPLITTER;
+    large.clone() - (large - input)
 }
 
 /// Whole numbers −127…127 for each row, and what one of them stands for,

@@ -3,7 +3,7 @@
 
 use gf_quant::int8::{
     Activations, Int8Rows, accumulate, float_part, integer_part, outlier_columns, quantize_inliers,
-    quantize_rows,
+    quantize_rows, quantize_weights,
 };
 
 use crate::fixture::Golden;
@@ -50,7 +50,7 @@ fn weight_codes() {
     let Some(file) = open() else { return };
     for case in CASES {
         let weights: Vec<f32> = file.values(&format!("{case}.W"));
-        let found = quantize_rows(&weights, file.shape(&format!("{case}.W"))[1]);
+        let found = quantize_weights(&weights, file.shape(&format!("{case}.W"))[1]);
         assert_codes(case, &found, &given(&file, case, "W"));
     }
 }

@@ -1,6 +1,7 @@
 //! Laws of the number format.
 
-use gf_quant::int8::{MAX_CODE, dequantize_rows, quantize_rows};
+use gf_quant::int8::{MAX_CODE, dequantize_rows, half_precision, quantize_rows, quantize_weights};
+use half::f16;
 use proptest::prelude::*;
 
 /// Three roundings of f32 arithmetic, as a share of absmax.
@@ -27,6 +28,16 @@ proptest! {
         prop_assert_eq!(*rows.codes.iter().max().unwrap(), 127);
     }
 
+    /// At ties the two may go to either side.
+    #[test]
+    fn half_precision_is_the_nearest_f16(x in -65_000.0f32..65_000.0, scale in 0i32..28) {
+        let x = x / 2.0f32.powi(scale);
+        prop_assume!(x.abs() >= f16::MIN_POSITIVE.to_f32());
+        let (found, expected) = (half_precision(x), f16::from_f32(x).to_f32());
+        prop_assert_eq!(found, f16::from_f32(found).to_f32(), "{} is no f16", found);
+        prop_assert_eq!((found - x).abs(), (expected - x).abs(), "{} became {}", x, found);
+    }
+
     #[test]
     fn quantising_twice_changes_nothing(weights in prop::collection::vec(-5.0f32..5.0, 1..60)) {
         let once = quantize_rows(&weights, 7);
@@ -45,4 +56,10 @@ fn edge_rows() {
     t(&[f32::MAX, -f32::MAX], &[127, -127]);
     t(&[2.0, 0.5 * 2.0 / 127.0, 1.5 * 2.0 / 127.0], &[127, 0, 2]);
     t(&[], &[]);
+}
+
+#[test]
+fn weights_beyond_f16_stay_finite() {
+    let rows = quantize_weights(&[1e30, -65_504.0], 2);
+    assert_eq!((rows.absmax, rows.codes), (vec![65_504.0], vec![127, -127]));
 }

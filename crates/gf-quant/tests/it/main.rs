@@ -22,3 +22,8 @@ fn suite_on_flex() {
 fn suite_on_autodiff_flex() {
     suite::suite::<burn::backend::Autodiff<Flex>>(&FlexDevice);
 }
+
+#[test]
+fn gradients_on_flex() {
+    suite::gradients::<burn::backend::Autodiff<Flex>>(&FlexDevice);
+}

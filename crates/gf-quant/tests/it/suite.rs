@@ -3,12 +3,15 @@
 use burn::{
     module::Param,
     nn::{Linear, LinearConfig},
-    tensor::{Distribution, Tensor, TensorData, backend::Backend},
+    tensor::{
+        Distribution, Tensor, TensorData,
+        backend::{AutodiffBackend, Backend},
+    },
 };
 use gf_model::{Encoder, EncoderConfig, EncoderInput, Preset, Projection};
 use gf_quant::{
     Int8Linear, Nf4Linear,
-    int8::{Activations, product, quantize_rows},
+    int8::{Activations, product, quantize_weights},
     lora::{self, LoraAdapter, LoraConfig, LoraLinear, LowRank, Target},
     nf4::Nf4,
     quantize_int8, quantize_nf4,
@@ -24,6 +27,14 @@ const LEAST_NF4_COSINE: f32 = 0.97;
 /// Widths around the four codes of a word, the 64 values of a block, the 256 blocks of a
 /// nested block, and the 1,040 products that f32 adds up exactly.
 const WIDTHS: [(usize, usize); 6] = [(8, 5), (61, 7), (3, 16), (1, 1), (256, 70), (1100, 3)];
+/// Tokens, input and output channels around the tiles of the GPU's kernel, 64 × 16 × 64.
+const TILES: [([usize; 3], usize); 5] = [
+    ([1, 64, 16], 64),
+    ([1, 65, 17], 65),
+    ([3, 61, 100], 130),
+    ([2, 1, 256], 300),
+    ([1, 130, 128], 1),
+];
 
 pub fn suite<B: Backend>(device: &B::Device) {
     B::seed(device, 11);
@@ -54,7 +65,7 @@ fn layer_and_input<B: Backend>(
     device: &B::Device,
 ) -> (Linear<B>, Tensor<B, 3>) {
     let dense = LinearConfig::new(d_input, d_output).init(device);
-    let input = Tensor::random([2, 4, d_input], Distribution::Uniform(-3.0, 3.0), device);
+    let input = random_input::<B>([2, 4, d_input], device);
     let mut values = host::<B, 3>(input);
     values[d_input / 2] = -7.0;
     values[3 * d_input..4 * d_input].fill(0.0);
@@ -62,10 +73,14 @@ fn layer_and_input<B: Backend>(
     (dense, input)
 }
 
+fn random_input<B: Backend>(shape: [usize; 3], device: &B::Device) -> Tensor<B, 3> {
+    Tensor::random(shape, Distribution::Uniform(-3.0, 3.0), device)
+}
+
 fn int8_product_equals_the_definition<B: Backend>(device: &B::Device) {
     for (d_input, d_output) in WIDTHS {
         let (dense, input) = layer_and_input::<B>(d_input, d_output, device);
-        let rows = quantize_rows(&host(dense.weight.val().transpose()), d_input);
+        let rows = quantize_weights(&host(dense.weight.val().transpose()), d_input);
         let bias = host(dense.bias.as_ref().unwrap().val());
         for mode in [Activations::Float, Activations::Int8, Activations::LLM_INT8] {
             let found = Int8Linear::from_linear(&dense, mode).forward(input.clone());
@@ -77,23 +92,67 @@ fn int8_product_equals_the_definition<B: Backend>(device: &B::Device) {
     }
 }
 
-/// The slow oracle: dequantised on the host, multiplied as a dense projection.
 fn nf4_product_equals_the_dequantised_product<B: Backend>(device: &B::Device) {
     for (d_input, d_output) in WIDTHS {
-        let (mut dense, input) = layer_and_input::<B>(d_input, d_output, device);
-        let weights = host(dense.weight.val().transpose());
-        let bias = host(dense.bias.as_ref().unwrap().val());
-        for nf4 in [Nf4::quantize(&weights), Nf4::quantize_double(&weights)] {
-            let layer = Nf4Linear::<B>::new(&nf4, [d_output, d_input], Some(bias.clone()), device);
-            let oracle = nf4.dequantize();
-            let what = format!("{d_input}→{d_output}");
-            assert_same(&what, &host(layer.dequantize()), oracle.iter().copied());
-            let oracle = TensorData::new(oracle, [d_output, d_input]);
-            dense.weight =
-                Param::from_tensor(Tensor::<B, 2>::from_data(oracle, device).transpose());
-            let expected = host(Projection::forward(&dense, input.clone()));
-            assert_same(&what, &host(layer.forward(input.clone())), expected.into_iter());
-        }
+        same_nf4_product::<B>([2, 4, d_input], d_output, device);
+    }
+    for (shape, d_output) in TILES {
+        same_nf4_product::<B>(shape, d_output, device);
+    }
+}
+
+/// The slow oracle: dequantised on the host, multiplied as a dense projection.
+fn same_nf4_product<B: Backend>(shape: [usize; 3], d_output: usize, device: &B::Device) {
+    let input = random_input::<B>(shape, device);
+    let d_input = shape[2];
+    let mut dense: Linear<B> = LinearConfig::new(d_input, d_output).init(device);
+    let weights = host(dense.weight.val().transpose());
+    let bias = host(dense.bias.as_ref().unwrap().val());
+    for nf4 in [Nf4::quantize(&weights), Nf4::quantize_double(&weights)] {
+        let layer = Nf4Linear::<B>::new(&nf4, [d_output, d_input], Some(bias.clone()), device);
+        let oracle = nf4.dequantize();
+        let what = format!("{shape:?}→{d_output}");
+        assert_same(&what, &host(layer.dequantize()), oracle.iter().copied());
+        let oracle = TensorData::new(oracle, [d_output, d_input]);
+        dense.weight = Param::from_tensor(Tensor::<B, 2>::from_data(oracle, device).transpose());
+        let expected = host(Projection::forward(&dense, input.clone()));
+        assert_same(&what, &host(layer.forward(input.clone())), expected.into_iter());
+        // Rows of another order in memory.
+        let turned = input.clone().swap_dims(0, 1);
+        let expected = host(Projection::forward(&dense, turned.clone()));
+        assert_same(&what, &host(layer.forward(turned)), expected.into_iter());
+    }
+}
+
+/// The gradient of a frozen projection's input, beside that of a dense one.
+pub fn gradients<B: AutodiffBackend>(device: &B::Device) {
+    B::seed(device, 12);
+    for (d_input, d_output) in WIDTHS {
+        same_nf4_gradient::<B>([2, 4, d_input], d_output, device);
+    }
+    for (shape, d_output) in TILES {
+        same_nf4_gradient::<B>(shape, d_output, device);
+    }
+}
+
+fn same_nf4_gradient<B: AutodiffBackend>(shape: [usize; 3], d_output: usize, device: &B::Device) {
+    let [batch_size, seq_length, d_input] = shape;
+    let weights = host(random_input::<B>([1, d_output, d_input], device));
+    let from_above = random_input::<B>([batch_size, seq_length, d_output], device);
+    let input = random_input::<B>(shape, device);
+    let gradient = |output: &dyn Fn(Tensor<B, 3>) -> Tensor<B, 3>| {
+        let input = input.clone().detach().require_grad();
+        // Twice, as residuals do: gradients of one tensor add up.
+        let loss = output(input.clone()) * from_above.clone() + output(input.clone());
+        host(input.grad(&loss.sum().backward()).unwrap())
+    };
+    for nf4 in [Nf4::quantize(&weights), Nf4::quantize_double(&weights)] {
+        let layer = Nf4Linear::<B>::new(&nf4, [d_output, d_input], None, device);
+        let dense = TensorData::new(nf4.dequantize(), [1, d_output, d_input]);
+        let dense = Tensor::<B, 3>::from_data(dense, device).swap_dims(1, 2);
+        let expected = gradient(&|input| input.matmul(dense.clone()));
+        let found = gradient(&|input| layer.forward(input));
+        assert_same(&format!("gradient {shape:?}→{d_output}"), &found, expected.into_iter());
     }
 }
 

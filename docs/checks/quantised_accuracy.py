@@ -1,0 +1,151 @@
+"""Accuracy of quantised encoders against the full one: the tables of docs/QUANTISATION.md.
+
+    cargo build --release -p gf-cli -p gf-examples --examples --bins
+    python docs/checks/quantised_accuracy.py BIN MODEL VOCABULARY MEDIANS SHARED FOLDER
+
+BIN is the folder of `gf` and `examples/quantised_accuracy`, MODEL a dense model folder, VOCABULARY
+and MEDIANS what its training cells were tokenised with, SHARED the folder with data/, FOLDER one
+for what is written; sets that are complete there are not computed again. Three sets of labelled
+cells are tokenised and embedded in each number format, every gene is deleted in two cells of
+each; everything else is counted here. Needs numpy, pyarrow, scipy and scikit-learn.
+"""
+
+import collections
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from scipy.stats import spearmanr
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+binaries, model, vocabulary, medians, shared, folder = map(Path, sys.argv[1:])
+FORMATS = ["f32", "int8", "llm-int8", "nf4", "nf4-double"]
+MAX_LENGTH = 512
+DELETED_CELLS = 2
+TOP_GENES = 100
+FOLDS = 5
+SEED = 0
+# File, column of labels.
+SETS = {
+    "FACS PBMC": ("07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad", "cell_type"),
+    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type"),
+    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations"),
+}
+
+
+def tokenise(dataset, counts, label):
+    files = [shared / "data" / counts, "--vocab", vocabulary, "--medians", medians, "-o", dataset]
+    options = ["--max-len", str(MAX_LENGTH), "--keep-columns", label, "--quiet"]
+    subprocess.run([binaries / "gf", "tokenize", *files, *options], check=True)
+
+
+def labels_of(dataset, label):
+    """Label of each cell by its id; cells without one and labels of fewer cells than folds are left out."""
+    labels = {}
+    for shard in sorted(dataset.glob("*.arrow")):
+        table = pa.ipc.open_stream(shard).read_all()
+        labels |= zip(table["cell_id"].to_pylist(), table[label].to_pylist())
+    counts = collections.Counter(labels.values())
+    return {cell: label for cell, label in labels.items() if label and counts[label] >= FOLDS}
+
+
+def embeddings(path):
+    with open(path) as file:
+        rows = list(csv.reader(file))[1:]
+    return [row[0] for row in rows], np.array([row[1:] for row in rows], dtype=float)
+
+
+def deletions(path):
+    """Shift of each deletion, and mean shift of each gene."""
+    genes = collections.defaultdict(list)
+    shifts = {}
+    with open(path) as file:
+        for row in csv.DictReader(file):
+            shift = float(row["shift"])
+            shifts[row["cell_id"], row["token"]] = shift
+            genes[row["token"]].append(shift)
+    return shifts, {gene: np.mean(values) for gene, values in genes.items()}
+
+
+def cosines(a, b):
+    return (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
+
+
+def classify(ids, values, labels):
+    """Out-of-fold accuracy and macro F1 of a logistic regression."""
+    kept = [i for i, cell in enumerate(ids) if cell in labels]
+    x, y = values[kept], np.array([labels[ids[i]] for i in kept])
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    found = cross_val_predict(classifier, x, y, cv=folds)
+    return accuracy_score(y, found), f1_score(y, found, average="macro")
+
+
+def top(means):
+    """Genes in the order of `gf perturb`: the largest mean shift first."""
+    return set(sorted(means, key=lambda gene: (-means[gene], int(gene)))[:TOP_GENES])
+
+
+def agreement(output, number_format):
+    """Cosines with the embeddings of f32."""
+    row = []
+    for readout in ["cls", "cell"]:
+        _, full = embeddings(output / f"f32-{readout}.csv")
+        _, found = embeddings(output / f"{number_format}-{readout}.csv")
+        similar = cosines(full, found)
+        row += [f"{similar.mean():.6f}", f"{similar.min():.6f}"]
+    return row
+
+
+def rankings(output, number_format):
+    full, full_means = deletions(output / "f32-deletions.csv")
+    found, found_means = deletions(output / f"{number_format}-deletions.csv")
+    each = spearmanr([full[key] for key in full], [found[key] for key in full]).statistic
+    genes = sorted(full_means)
+    mean = spearmanr([full_means[g] for g in genes], [found_means[g] for g in genes]).statistic
+    return [f"{each:.4f}", f"{mean:.4f}", f"{len(top(full_means) & top(found_means))}"]
+
+
+def table(title, header, rows):
+    print(f"\n{title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def compute(name, counts, label):
+    """Folder of the program's files, and the labels."""
+    output, dataset = folder / name, folder / f"{name}.dataset"
+    if not (output / "f32-deletions.csv").exists():
+        tokenise(dataset, counts, label)
+        program = binaries / "examples/quantised_accuracy"
+        subprocess.run([program, model, dataset, output, str(DELETED_CELLS)], check=True)
+    return output, labels_of(dataset, label)
+
+
+CLASSIFIER = ["format", "accuracy, CLS", "macro F1, CLS", "accuracy, mean", "macro F1, mean"]
+AGREEMENT = ["CLS: mean cosine", "least", "mean of genes: mean cosine", "least"]
+RANKINGS = ["format", "Spearman, deletions", "Spearman, genes", f"of the first {TOP_GENES} genes"]
+for name, (counts, label) in SETS.items():
+    output, labels = compute(name, counts, label)
+    rows = []
+    for number_format in FORMATS:
+        row = [number_format]
+        for readout in ["cls", "cell"]:
+            scores = classify(*embeddings(output / f"{number_format}-{readout}.csv"), labels)
+            row += [f"{score:.3f}" for score in scores]
+        rows.append(row + agreement(output, number_format))
+    cells = collections.Counter(labels.values())
+    majority = max(cells.values()) / cells.total()
+    title = f"{name}: {cells.total()} cells of {len(cells)} types, the most frequent {majority:.3f}"
+    table(title, CLASSIFIER + AGREEMENT, rows)
+    shifts, means = deletions(output / "f32-deletions.csv")
+    size = np.median(list(shifts.values()))
+    title = f"{name}: {len(shifts)} deletions of {len(means)} genes in {DELETED_CELLS} cells, median shift {size:.1e}"
+    table(title, RANKINGS, [[f, *rankings(output, f)] for f in FORMATS[1:]])
