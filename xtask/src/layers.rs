@@ -30,7 +30,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 ];
 
 /// What only gf-cli, `kernels/` folders and tests may name.
-const BACKENDS: [&str; 3] = ["burn_flex", "burn_wgpu", "burn_cuda"];
+const BACKENDS: [&str; 5] = ["burn_flex", "burn_wgpu", "burn_cuda", "burn_cubecl", "cubecl"];
 
 /// One dependency between two of our packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
