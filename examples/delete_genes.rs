@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         effects.extend(cell.effects);
         Ok(())
     };
-    run(&encoder, &reader, &[row], &options, &FlexDevice, &mut go_on, &mut take)?;
+    run(&encoder.pack(), &reader, &[row], &options, &FlexDevice, &mut go_on, &mut take)?;
     println!("cell {}, {} genes", dataset.cell_id(row)?, effects.len());
     for effect in rank(&effects).iter().take(10) {
         let name = vocabulary.name(effect.genes[0]).unwrap_or_default();
