@@ -10,6 +10,8 @@
 //! All arithmetic is f32, in an order that depends neither on the number of threads
 //! nor on the width of the vectors.
 
+use std::any::Any;
+
 mod attention;
 mod blocks;
 pub mod flex;
@@ -22,3 +24,9 @@ pub(crate) use attention::attention;
 pub use blocks::for_each_block;
 pub(crate) use linear::{Activation, Weights, linear};
 pub(crate) use norm::add_norm;
+
+/// A backend's primitive as the type that it may be: how a kernel is found.
+pub fn downcast<T: Any>(primitive: impl Any) -> Option<T> {
+    let primitive: Box<dyn Any> = Box::new(primitive);
+    primitive.downcast().ok().map(|primitive| *primitive)
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gf_model::checkpoint::CONFIG_FILE;
+use gf_tokenize::{ModelTokens, VOCABULARY_FILE};
 use hf_hub::api::{Progress, sync::ApiError};
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Files beside the weights that a model folder may have.
-const SMALL_FILES: [&str; 3] = [CONFIG_FILE, "vocabulary.tsv", "tokens.json"];
+const SMALL_FILES: [&str; 3] = [CONFIG_FILE, VOCABULARY_FILE, ModelTokens::FILE];
 
 /// Arguments of `gf download`.
 #[derive(Debug, Args)]
@@ -72,30 +73,27 @@ fn expected(files: &[String]) -> String {
 
 /// The model of a folder of a repository: nothing if it has no configuration or no weights.
 fn model_files(offered: &[String], subfolder: &str) -> Vec<String> {
-    let beside = |file: &&String| match subfolder {
-        "" => !file.contains('/'),
-        folder => file.rsplit_once('/').is_some_and(|(parent, _)| parent == folder),
+    let folder = if subfolder.is_empty() { String::new() } else { format!("{subfolder}/") };
+    let inside = offered.iter().filter_map(|file| file.strip_prefix(&folder));
+    let names: Vec<&str> = inside.filter(|name| !name.contains('/')).collect();
+    let pick = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let wanted = names.iter().filter(|name| is_wanted(name));
+        wanted.map(|name| format!("{folder}{name}")).collect()
     };
-    let inside: Vec<&String> = offered.iter().filter(beside).collect();
-    let name = |file: &str| file.rsplit('/').next().unwrap_or(file).to_owned();
-    let weights = |suffixes: &[&str]| -> Vec<String> {
-        let is_weight = |file: &&&String| {
-            let name = name(file);
-            suffixes.iter().any(|suffix| name.ends_with(suffix))
-                && (name.starts_with("model") || name.starts_with("pytorch_model"))
-        };
-        inside.iter().filter(is_weight).map(|file| (*file).clone()).collect()
+    // Shards lie beside their index, MODEL.SUFFIX.index.json.
+    let weights = |model: &str, suffix: &str| {
+        pick(&|name| {
+            name.starts_with(model) && name.trim_end_matches(".index.json").ends_with(suffix)
+        })
     };
-    let mut files = weights(&[".safetensors", ".safetensors.index.json"]);
-    if files.is_empty() {
-        files = weights(&[".bin", ".bin.index.json"]);
-    }
-    let small = inside.iter().filter(|file| SMALL_FILES.contains(&name(file).as_str()));
-    let small: Vec<String> = small.map(|file| (*file).clone()).collect();
-    if files.is_empty() || !small.iter().any(|file| name(file) == CONFIG_FILE) {
+    let weights = match weights("model", ".safetensors") {
+        none if none.is_empty() => weights("pytorch_model", ".bin"),
+        safetensors => safetensors,
+    };
+    if weights.is_empty() || !names.contains(&CONFIG_FILE) {
         return Vec::new();
     }
-    [small, files].concat()
+    [pick(&|name| SMALL_FILES.contains(&name)), weights].concat()
 }
 
 /// A file that the snapshot of the commit holds already is not fetched again; a fetch that

@@ -5,6 +5,8 @@ use std::any::{Any, TypeId};
 use burn::tensor::{DType, Tensor, TensorData, TensorPrimitive, backend::Backend};
 use burn_flex::FlexTensor;
 
+use super::downcast;
+
 /// Whether `B` keeps its numbers in host memory, without a tape.
 pub fn is_flex<B: Backend>() -> bool {
     TypeId::of::<B::FloatTensorPrimitive>() == TypeId::of::<FlexTensor>()
@@ -16,8 +18,7 @@ pub fn view<B: Backend, const D: usize>(tensor: &Tensor<B, D>) -> Option<FlexTen
     if !is_flex::<B>() || tensor.dtype() != DType::F32 {
         return None;
     }
-    let primitive: Box<dyn Any> = Box::new(tensor.clone().into_primitive().tensor());
-    primitive.downcast::<FlexTensor>().ok().map(|flex| *flex)
+    downcast(tensor.clone().into_primitive().tensor())
 }
 
 /// Changes the numbers of a tensor, row after row, in their place if nobody else holds
@@ -59,7 +60,6 @@ pub fn tensor<B: Backend, const D: usize>(
     values: Vec<f32>,
     shape: [usize; D],
 ) -> Option<Tensor<B, D>> {
-    let flex: Box<dyn Any> = Box::new(FlexTensor::from_data(TensorData::new(values, shape)));
-    let primitive = flex.downcast::<B::FloatTensorPrimitive>().ok()?;
-    Some(Tensor::from_primitive(TensorPrimitive::Float(*primitive)))
+    let primitive = downcast(FlexTensor::from_data(TensorData::new(values, shape)))?;
+    Some(Tensor::from_primitive(TensorPrimitive::Float(primitive)))
 }

@@ -4,11 +4,10 @@
 //! The tiling is the textbook's: a cube owns 64 × 64 outputs, a unit 8 × 8 of them in
 //! registers.
 
-use std::any::Any;
-
 use burn::tensor::{DType, Int, Shape, Tensor, TensorPrimitive, backend::Backend};
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
+use gf_model::kernels::downcast;
 
 use crate::{
     double::{DYNAMIC_MAP, NESTED_BLOCK_SIZE},
@@ -214,9 +213,7 @@ pub fn product<B: Backend, R: CubeRuntime>(
         d_output,
         side,
     );
-    let output: Box<dyn Any> = Box::new(output);
-    let output = output.downcast::<B::FloatTensorPrimitive>().ok()?;
-    Some(Tensor::from_primitive(TensorPrimitive::Float(*output)))
+    Some(Tensor::from_primitive(TensorPrimitive::Float(downcast(output)?)))
 }
 
 fn scales<B: Backend, R: CubeRuntime>(scales: &BlockScales<B>) -> Option<ScalesLaunch<R>> {
@@ -235,14 +232,9 @@ fn scales<B: Backend, R: CubeRuntime>(scales: &BlockScales<B>) -> Option<ScalesL
 fn float<B: Backend, R: CubeRuntime, const D: usize>(
     tensor: &Tensor<B, D>,
 ) -> Option<CubeTensor<R>> {
-    cube_tensor(tensor.clone().into_primitive().tensor())
+    downcast(tensor.clone().into_primitive().tensor())
 }
 
 fn int<B: Backend, R: CubeRuntime>(tensor: &Tensor<B, 1, Int>) -> Option<CubeTensor<R>> {
-    cube_tensor(tensor.clone().into_primitive())
-}
-
-fn cube_tensor<R: CubeRuntime>(primitive: impl Any) -> Option<CubeTensor<R>> {
-    let primitive: Box<dyn Any> = Box::new(primitive);
-    primitive.downcast().ok().map(|tensor| *tensor)
+    downcast(tensor.clone().into_primitive())
 }

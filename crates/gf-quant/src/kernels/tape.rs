@@ -1,8 +1,6 @@
 //! The NF4 product on a tape for gradients, which keeps the codes and no weight in floating
 //! point: the gradient of the input is the transposed product, and the weight has none.
 
-use std::any::Any;
-
 use burn::{
     backend::{
         Autodiff,
@@ -19,6 +17,7 @@ use burn::{
         ops::{FloatTensor, IntTensor},
     },
 };
+use gf_model::kernels::downcast;
 
 use crate::linear::nf4::{BlockScales, DoubleScales, Nf4Linear};
 
@@ -36,7 +35,7 @@ pub fn product<B: Backend, I: Backend>(
         OpsKind::Tracked(prepared) => prepared.finish(layer, output),
         OpsKind::UnTracked(prepared) => prepared.finish(output),
     };
-    let output = same::<FloatTensor<B>>(output)?;
+    let output = downcast::<FloatTensor<B>>(output)?;
     Some(Tensor::from_primitive(TensorPrimitive::Float(output)))
 }
 
@@ -82,21 +81,16 @@ fn floats<B: Backend, I: Backend>(param: &Param<Tensor<B, 1>>) -> Option<Param<T
 fn ints<B: Backend, I: Backend>(
     param: &Param<Tensor<B, 1, Int>>,
 ) -> Option<Param<Tensor<I, 1, Int>>> {
-    let primitive = same::<IntTensor<I>>(param.val().into_primitive())?;
+    let primitive = downcast::<IntTensor<I>>(param.val().into_primitive())?;
     Some(Param::initialized(param.id, Tensor::from_primitive(primitive)))
 }
 
 fn taped<B: Backend, I: Backend, const D: usize>(
     tensor: &Tensor<B, D>,
 ) -> Option<FloatTensor<Autodiff<I>>> {
-    same(tensor.clone().into_primitive().tensor())
+    downcast(tensor.clone().into_primitive().tensor())
 }
 
 fn tensor<I: Backend>(primitive: FloatTensor<I>) -> Tensor<I, 3> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-fn same<T: Any>(value: impl Any) -> Option<T> {
-    let value: Box<dyn Any> = Box::new(value);
-    value.downcast().ok().map(|value| *value)
 }
