@@ -27,9 +27,10 @@ pub const CONFIG_FILE: &str = "config.json";
 /// An opened model folder: its configuration is checked, its weights are
 /// memory-mapped and read tensor by tensor when a model is asked for.
 ///
-/// Weights are `model.safetensors`, the shards of `model.safetensors.index.json` or
-/// `pytorch_model.bin`, in F64, F32, F16 or BF16; models compute in F32 unless
-/// [`cast`](Encoder::cast). The files must not be changed meanwhile.
+/// Weights are `model.safetensors`, the shards of `model.safetensors.index.json`,
+/// `pytorch_model.bin` or the shards of `pytorch_model.bin.index.json`, in F64, F32, F16
+/// or BF16; models compute in F32 unless [`cast`](Encoder::cast). The files must not be
+/// changed meanwhile.
 pub struct Checkpoint {
     config: EncoderConfig,
     labels: Vec<String>,

@@ -1,16 +1,17 @@
 //! The pickle of a state dict, read without running anything: tensors, plain
 //! containers and nothing else.
 //!
-//! Opcodes are those of protocol 2, which `torch.save` writes (Python's
-//! `pickletools`).
+//! Opcodes are those that `torch.save` writes with protocol 2, its default, to 5 (Python's
+//! `pickletools`; PyTorch 2.15).
 
 mod machine;
+mod value;
 
 use std::{mem, ops::Range, path::Path, rc::Rc};
 
 use safetensors::Dtype;
 
-use self::machine::{Machine, Value};
+use self::{machine::Machine, value::Value};
 use crate::Error;
 
 /// One block of elements, shared by the tensors that are views of it.

@@ -24,6 +24,8 @@ pub const WEIGHTS_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
 /// File name of the weights that older `transformers` wrote.
 const TORCH_FILE: &str = "pytorch_model.bin";
+/// File name of the list of its shards.
+const TORCH_INDEX_FILE: &str = "pytorch_model.bin.index.json";
 /// Bytes before the header of a safetensors file: its length.
 const N_LENGTH_BYTES: usize = 8;
 
@@ -45,8 +47,8 @@ pub(crate) struct Stored {
 }
 
 impl TensorStore {
-    /// Maps the weights of a folder: `model.safetensors`, the shards of its index, or
-    /// `pytorch_model.bin`, whichever is there first.
+    /// Maps the weights of a folder: `model.safetensors`, the shards of its index,
+    /// `pytorch_model.bin` or the shards of its index, whichever is there first.
     ///
     /// # Errors
     ///
@@ -54,9 +56,9 @@ impl TensorStore {
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let path = weights_path(folder)?;
         let files = files(&path)?;
-        match path.ends_with(TORCH_FILE) {
-            true => Self::read(path, &files, torch::tensors),
-            false => Self::read(path, &files, safetensors_tensors),
+        match path.ends_with(WEIGHTS_FILE) || path.ends_with(INDEX_FILE) {
+            true => Self::read(path, &files, safetensors_tensors),
+            false => Self::read(path, &files, torch::tensors),
         }
     }
 
@@ -111,25 +113,26 @@ impl TensorStore {
 }
 
 /// The files that hold the weights of a model folder: `model.safetensors`, the shards of
-/// its index, or `pytorch_model.bin`, whichever is there first.
+/// its index, `pytorch_model.bin` or the shards of its index, whichever is there first.
 ///
 /// # Errors
 ///
-/// None of them is there, or the index is malformed.
+/// None of them is there, or an index is malformed.
 pub fn weight_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     files(&weights_path(folder)?)
 }
 
 /// The weights of a folder, or the index of their shards.
 fn weights_path(folder: &Path) -> Result<PathBuf, Error> {
-    let names = [WEIGHTS_FILE, INDEX_FILE, TORCH_FILE];
+    let names = [WEIGHTS_FILE, INDEX_FILE, TORCH_FILE, TORCH_INDEX_FILE];
     let found = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
     let missing = || Error::NoWeights { folder: folder.to_owned(), expected: names.join(" or ") };
     found.ok_or_else(missing)
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, Error> {
-    if path.ends_with(INDEX_FILE) { shards(path) } else { Ok(vec![path.to_owned()]) }
+    let is_index = path.ends_with(INDEX_FILE) || path.ends_with(TORCH_INDEX_FILE);
+    if is_index { shards(path) } else { Ok(vec![path.to_owned()]) }
 }
 
 /// Gives the memory of read pages back; they come from the file if read again.

@@ -1,4 +1,4 @@
-//! `pytorch_model.bin`: a state dict saved by `torch.save`, as a zip archive
+//! `pytorch_model.bin` and its shards: a state dict saved by `torch.save`, as a zip archive
 //! (PyTorch 1.6 and later) or as a row of pickles before it.
 //!
 //! burn-store's reader was tried and set aside: it fills short storages with zeros

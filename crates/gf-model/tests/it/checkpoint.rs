@@ -181,7 +181,12 @@ fn a_folder_without_weights_says_what_they_may_be_called() {
     saved(folder.path());
     fs::remove_file(folder.path().join("model.safetensors")).unwrap();
     let error = load_encoder::<Flex>(folder.path(), &FlexDevice).unwrap_err().to_string();
-    for name in ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"] {
+    for name in [
+        "model.safetensors",
+        "model.safetensors.index.json",
+        "pytorch_model.bin",
+        "pytorch_model.bin.index.json",
+    ] {
         assert!(error.contains(name), "{error} lacks {name}");
     }
 }
@@ -233,7 +238,7 @@ fn an_absent_folder_is_an_error_that_names_the_file() {
     assert!(error.to_string().starts_with("/no/such/config.json: "), "{error}");
 }
 
-/// The first of the three layouts that is there counts.
+/// The first of the four layouts that is there counts.
 #[test]
 fn the_files_of_the_weights() {
     let folder = tempfile::tempdir().unwrap();
@@ -244,6 +249,9 @@ fn the_files_of_the_weights() {
     };
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     assert!(matches!(weight_files(folder.path()), Err(Error::NoWeights { .. })));
+    let index = r#"{"weight_map": {"a": "two.bin", "b": "one.bin", "c": "two.bin"}}"#;
+    write("pytorch_model.bin.index.json", index);
+    assert_eq!(found(), "one.bin two.bin");
     write("pytorch_model.bin", "");
     assert_eq!(found(), "pytorch_model.bin");
     let index = r#"{"weight_map": {"a": "two.safetensors", "b": "one.safetensors"}}"#;

@@ -1,9 +1,102 @@
-//! `pytorch_model.bin` from hostile hands: refused with the place named, never run.
-//! Sound files are golden (`golden.rs`).
+//! `pytorch_model.bin`: as torch.save writes it (`fixtures/torch/make.py`; more layouts
+//! are golden, `golden.rs`), and from hostile hands: refused with the place named, never
+//! run.
 
-use std::{fs, io::Write, path::Path};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use gf_model::{EncoderConfig, Preset, checkpoint::Checkpoint};
+use burn_flex::{Flex, FlexDevice};
+use gf_model::{
+    EncoderConfig, Preset,
+    checkpoint::{Checkpoint, load_masked_lm, save_masked_lm},
+};
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+
+/// The files of the sharded layout.
+const SHARDS: [&str; 4] = [
+    "pytorch_model.bin.index.json",
+    "pytorch_model-00001-of-00003.bin",
+    "pytorch_model-00002-of-00003.bin",
+    "pytorch_model-00003-of-00003.bin",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/torch").join(name)
+}
+
+/// A model folder of fixtures, each under its name in the folder.
+fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, file) in files.iter().chain(&[("config.json", "config.json")]) {
+        fs::copy(fixture(file), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+/// Every layout that torch.save wrote holds the numbers that safetensors wrote, bit for bit.
+#[test]
+fn what_torch_saves() {
+    fn tensors(folder: &Path, t: impl Fn(&SafeTensors<'_>)) {
+        let bytes = fs::read(folder.join("model.safetensors")).unwrap();
+        t(&SafeTensors::deserialize(&bytes).unwrap());
+    }
+    let t = |files: &[(&str, &str)]| {
+        let (folder, saved) = (folder(files), tempfile::tempdir().unwrap());
+        let (config, model) = load_masked_lm::<Flex>(folder.path(), &FlexDevice).unwrap();
+        save_masked_lm(saved.path(), &config, &model).unwrap();
+        tensors(saved.path(), |found| {
+            tensors(&fixture(""), |expected| {
+                assert_eq!(found.len(), expected.len());
+                for (name, expected) in expected.tensors() {
+                    assert_eq!(found.tensor(&name).unwrap(), expected, "{files:?}: {name}");
+                }
+            });
+        });
+    };
+    t(&[("model.safetensors", "model.safetensors")]);
+    t(&[("pytorch_model.bin", "protocol_4.bin")]);
+    t(&[("pytorch_model.bin", "protocol_5_legacy.bin")]);
+    t(&SHARDS.map(|name| (name, name)));
+}
+
+/// Tensors that shards lack, hold twice or beyond need, or in another shape are listed by name.
+#[test]
+fn unfit_shards() {
+    let t = |shards: [&str; 3], parts: &[&str]| {
+        let folder = folder(&SHARDS.map(|name| (name, name)));
+        let path = |name: &str| folder.path().join(name);
+        let config = EncoderConfig::read(&path("config.json")).unwrap();
+        let config = EncoderConfig { vocab_size: 8, ..config };
+        write(&path("config.json"), &config.to_json().to_string());
+        fs::write(path("more.bin"), SOUND.bytes()).unwrap();
+        fs::copy(path(SHARDS[1]), path("copy.bin")).unwrap();
+        let [a, b, c] = shards;
+        let index = format!(r#"{{"weight_map": {{"a": "{a}", "b": "{b}", "c": "{c}"}}}}"#);
+        write(&path(SHARDS[0]), &index);
+        let error = load_masked_lm::<Flex>(folder.path(), &FlexDevice).unwrap_err().to_string();
+        for part in parts {
+            assert!(error.contains(part), "{error} lacks {part}");
+        }
+    };
+    t(
+        [SHARDS[1], SHARDS[2], "more.bin"],
+        &[
+            "pytorch_model.bin.index.json: ",
+            "bert.encoder.layer.0.attention.self.query.weight [4, 4] is missing",
+            "bert.embeddings.word_embeddings.weight has shape [7, 4], expected [8, 4]",
+            "weight is not expected",
+        ],
+    );
+    t(
+        [SHARDS[1], SHARDS[2], "copy.bin"],
+        &["bert.embeddings.word_embeddings.weight is there twice"],
+    );
+    t([SHARDS[1], SHARDS[2], "absent.bin"], &["absent.bin: No such file"]);
+}
 
 /// A state dict of one tensor as PyTorch before 1.6 saves it: five pickles of
 /// protocol 2, then each storage as its number of elements and its bytes.
@@ -84,6 +177,10 @@ fn what_is_refused() {
     t(Legacy { offset: 1, ..SOUND }, "weight [4] reaches beyond its storage 0");
     t(Legacy { n_elements: 5, ..SOUND }, "0: found 5 elements, expected 4");
     t(Legacy { n_floats: 3, ..SOUND }, "0: found 12 bytes, expected 4 elements");
+    // Protocol 4 names what it calls by two texts.
+    let called = open(b"\x80\x04\x8c\x05posix\x8c\x06system\x93.").unwrap_err();
+    assert!(called.contains("byte 18: found posix system, expected tensors"), "{called}");
+    assert!(open(b"\x80\x04NN\x93.").unwrap_err().contains("a class without a name"));
     assert!(open(b"plain text").unwrap_err().contains("opcode"));
     assert!(open(b"\x80\x02K\x01.").unwrap_err().contains("magic number"));
 }
@@ -91,15 +188,17 @@ fn what_is_refused() {
 /// However a file is cut or changed in one byte, it is read or refused.
 #[test]
 fn damage_never_panics() {
-    let sound = SOUND.bytes();
-    for end in 0..sound.len() {
-        assert!(open(&sound[..end]).is_err(), "cut at {end}");
-    }
-    for at in 0..sound.len() {
-        for change in [1, 0x80, 0xff] {
-            let mut damaged = sound.clone();
-            damaged[at] ^= change;
-            drop(open(&damaged));
+    let later = fs::read(fixture("protocol_5_legacy.bin")).unwrap();
+    for (sound, step) in [(SOUND.bytes(), 1), (later, 31)] {
+        for end in (0..sound.len()).step_by(step) {
+            assert!(open(&sound[..end]).is_err(), "cut at {end}");
+        }
+        for at in (0..sound.len()).step_by(step) {
+            for change in [1, 0x80, 0xff] {
+                let mut damaged = sound.clone();
+                damaged[at] ^= change;
+                drop(open(&damaged));
+            }
         }
     }
 }
@@ -125,19 +224,20 @@ fn damaged_archives() {
 /// An index that names a file elsewhere, or one that is absent.
 #[test]
 fn shards_lie_beside_their_index() {
-    fn t(shard: &str, part: &str) {
+    fn t(index: &str, shard: &str, part: &str) {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| write(&folder.path().join(name), text);
         let config = EncoderConfig::preset(Preset::V1_10M).to_json().to_string();
         write("config.json", &config);
-        let index = format!(r#"{{"weight_map": {{"bert.a": "{shard}"}}}}"#);
-        write("model.safetensors.index.json", &index);
+        write(index, &format!(r#"{{"weight_map": {{"bert.a": "{shard}"}}}}"#));
         let message = Checkpoint::open(folder.path()).err().unwrap().to_string();
         assert!(message.contains(part), "{message}");
     }
-    t("../a.safetensors", "found the shard \"../a.safetensors\"");
-    t("/a.safetensors", "found the shard \"/a.safetensors\"");
-    t("a.safetensors", "a.safetensors: No such file");
+    for index in ["model.safetensors.index.json", "pytorch_model.bin.index.json"] {
+        t(index, "../a.bin", "found the shard \"../a.bin\"");
+        t(index, "/a.bin", "found the shard \"/a.bin\"");
+        t(index, "a.bin", "a.bin: No such file");
+    }
 }
 
 fn write(path: &Path, text: &str) {

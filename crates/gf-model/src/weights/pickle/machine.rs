@@ -3,79 +3,16 @@
 //! Containers live in one arena and refer to each other by index, so that no value
 //! nests in memory and the work is bounded by the length of the file.
 
-use std::{collections::HashMap, path::Path, rc::Rc};
+mod rebuild;
 
-use safetensors::Dtype;
+use std::{collections::HashMap, path::Path};
 
-use super::{PickledTensor, Storage};
+use super::value::{Global, Value};
 use crate::Error;
 
 /// `MAGIC_NUMBER` of `torch/serialization.py`, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// More axes than any parameter has; bounds what a repeated shape can cost.
-const MAX_AXES: usize = 8;
 const NOT_PLAIN: &str = "tensors in plain containers";
-
-/// What can stand on the stack; containers are indices into the arena.
-#[derive(Debug, Clone)]
-pub(super) enum Value {
-    Mark,
-    None,
-    Bool,
-    Int(i64),
-    Magic,
-    Text(Rc<str>),
-    Global(Global),
-    /// A tuple or a list.
-    Sequence(usize),
-    /// Keys and values in turn.
-    Dict(usize),
-    Storage(Rc<Storage>),
-    Tensor(Rc<PickledTensor>),
-}
-
-/// The names a state dict may call.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Global {
-    OrderedDict,
-    RebuildTensor,
-    Storage(Dtype),
-}
-
-impl Global {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "collections OrderedDict" => Self::OrderedDict,
-            "torch._utils _rebuild_tensor_v2" => Self::RebuildTensor,
-            "torch DoubleStorage" => Self::Storage(Dtype::F64),
-            "torch FloatStorage" => Self::Storage(Dtype::F32),
-            "torch HalfStorage" => Self::Storage(Dtype::F16),
-            "torch BFloat16Storage" => Self::Storage(Dtype::BF16),
-            "torch LongStorage" => Self::Storage(Dtype::I64),
-            "torch IntStorage" => Self::Storage(Dtype::I32),
-            "torch ByteStorage" => Self::Storage(Dtype::U8),
-            "torch BoolStorage" => Self::Storage(Dtype::BOOL),
-            _ => return None,
-        })
-    }
-}
-
-impl Value {
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Mark => "a mark",
-            Self::None => "None",
-            Self::Bool => "a bool",
-            Self::Int(_) | Self::Magic => "a number",
-            Self::Text(_) => "a text",
-            Self::Global(_) => "a class",
-            Self::Sequence(_) => "a sequence",
-            Self::Dict(_) => "a dict",
-            Self::Storage(_) => "a storage",
-            Self::Tensor(_) => "a tensor",
-        }
-    }
-}
 
 /// A pickle half read.
 pub(super) struct Machine<'a> {
@@ -85,7 +22,7 @@ pub(super) struct Machine<'a> {
     base: usize,
     path: &'a Path,
     stack: Vec<Value>,
-    memo: HashMap<u32, Value>,
+    memo: HashMap<usize, Value>,
     /// The arena of containers.
     pub sequences: Vec<Vec<Value>>,
 }
@@ -116,13 +53,17 @@ impl<'a> Machine<'a> {
     fn step(&mut self, opcode: u8) -> Result<(), Error> {
         match opcode {
             0x80 => drop(self.take(1)?),
+            // How many bytes follow in one piece is of no use here.
+            0x95 => drop(self.take(8)?),
             b'(' => self.stack.push(Value::Mark),
             b'N' => self.stack.push(Value::None),
             0x88 | 0x89 => self.stack.push(Value::Bool),
             b'J' | b'K' | b'M' => self.int(opcode)?,
             0x8a => self.long()?,
-            b'X' => self.text()?,
+            0x8c => self.text(1)?,
+            b'X' => self.text(4)?,
             b'c' => self.global()?,
+            0x93 => self.stack_global()?,
             b'}' => self.push_dict(),
             b']' | b')' => self.push_sequence(Vec::new()),
             b't' => self.tuple()?,
@@ -132,6 +73,7 @@ impl<'a> Machine<'a> {
             b'e' | b'u' => self.extend()?,
             b'q' => self.put(1)?,
             b'r' => self.put(4)?,
+            0x94 => self.memoize(self.memo.len())?,
             b'h' => self.get(1)?,
             b'j' => self.get(4)?,
             b'Q' => self.storage()?,
@@ -217,8 +159,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn text(&mut self) -> Result<(), Error> {
-        let length = self.unsigned(4)? as usize;
+    fn text(&mut self, n_length_bytes: usize) -> Result<(), Error> {
+        let length = self.unsigned(n_length_bytes)? as usize;
         let text = std::str::from_utf8(self.take(length)?);
         let text = text.map_err(|_| self.refuse("a text that is not UTF-8", "UTF-8"))?;
         self.stack.push(Value::Text(text.into()));
@@ -227,6 +169,17 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self) -> Result<(), Error> {
         let [module, name] = [self.line()?, self.line()?].map(String::from_utf8_lossy);
+        self.push_global(&module, &name)
+    }
+
+    fn stack_global(&mut self) -> Result<(), Error> {
+        match [self.pop()?, self.pop()?] {
+            [Value::Text(name), Value::Text(module)] => self.push_global(&module, &name),
+            _ => Err(self.refuse("a class without a name", "a name")),
+        }
+    }
+
+    fn push_global(&mut self, module: &str, name: &str) -> Result<(), Error> {
         let found = format!("{module} {name}");
         let global = Global::named(&found).ok_or_else(|| self.refuse(&found, NOT_PLAIN))?;
         self.stack.push(Value::Global(global));
@@ -272,7 +225,11 @@ impl<'a> Machine<'a> {
     }
 
     fn put(&mut self, n: usize) -> Result<(), Error> {
-        let i = self.unsigned(n)?;
+        let i = self.unsigned(n)? as usize;
+        self.memoize(i)
+    }
+
+    fn memoize(&mut self, i: usize) -> Result<(), Error> {
         let top = self.stack.last().cloned();
         let top = top.ok_or_else(|| self.refuse("an empty stack", "a value"))?;
         self.memo.insert(i, top);
@@ -280,90 +237,10 @@ impl<'a> Machine<'a> {
     }
 
     fn get(&mut self, n: usize) -> Result<(), Error> {
-        let i = self.unsigned(n)?;
+        let i = self.unsigned(n)? as usize;
         let value = self.memo.get(&i).cloned();
         let value = value.ok_or_else(|| self.refuse("an unknown memo", "a value put before"))?;
         self.stack.push(value);
         Ok(())
-    }
-
-    /// `('storage', class, key, location, n_elements)`, older files with a view that
-    /// is always `None` for a state dict.
-    fn storage(&mut self) -> Result<(), Error> {
-        let arguments = match self.pop_sequence()? {
-            [arguments @ .., Value::None] | arguments => arguments,
-        };
-        let storage = match arguments {
-            [_, Value::Global(Global::Storage(dtype)), Value::Text(key), _, Value::Int(n)] => {
-                let storage =
-                    |n_elements| Storage { key: key.to_string(), dtype: *dtype, n_elements };
-                usize::try_from(*n).ok().map(storage)
-            }
-            _ => None,
-        };
-        let storage = storage.ok_or_else(|| self.refuse("a persistent id", "a storage"))?;
-        self.stack.push(Value::Storage(Rc::new(storage)));
-        Ok(())
-    }
-
-    fn reduce(&mut self) -> Result<(), Error> {
-        let Value::Sequence(arguments) = self.pop()? else {
-            return Err(self.refuse("a call without arguments", "a tuple"));
-        };
-        match self.pop()? {
-            Value::Global(Global::OrderedDict) if self.sequences[arguments].is_empty() => {
-                self.push_dict();
-                Ok(())
-            }
-            Value::Global(Global::RebuildTensor) => self.tensor(arguments),
-            _ => Err(self.refuse("a call", NOT_PLAIN)),
-        }
-    }
-
-    /// `(storage, offset, shape, strides, requires_grad, hooks)`.
-    fn tensor(&mut self, arguments: usize) -> Result<(), Error> {
-        let tensor = match self.sequences[arguments].as_slice() {
-            [
-                Value::Storage(storage),
-                Value::Int(offset),
-                Value::Sequence(shape),
-                Value::Sequence(strides),
-                ..,
-            ] => self.view(storage, *offset, *shape, *strides),
-            _ => None,
-        };
-        let tensor = tensor.ok_or_else(|| self.refuse("a malformed tensor", "a tensor"))?;
-        self.stack.push(Value::Tensor(Rc::new(tensor)));
-        Ok(())
-    }
-
-    fn view(
-        &self,
-        storage: &Rc<Storage>,
-        offset: i64,
-        shape: usize,
-        strides: usize,
-    ) -> Option<PickledTensor> {
-        let (shape, strides) = (self.axes(shape)?, self.axes(strides)?);
-        let offset = usize::try_from(offset).ok()?;
-        Some(PickledTensor { storage: Rc::clone(storage), offset, shape, strides })
-    }
-
-    fn axes(&self, sequence: usize) -> Option<Vec<usize>> {
-        let axes = &self.sequences[sequence];
-        let axis = |value: &Value| match value {
-            Value::Int(n) => usize::try_from(*n).ok(),
-            _ => None,
-        };
-        if axes.len() > MAX_AXES { None } else { axes.iter().map(axis).collect() }
-    }
-
-    /// Attributes of an ordered dict: PyTorch keeps version numbers there.
-    fn build(&mut self) -> Result<(), Error> {
-        self.pop()?;
-        match self.stack.last() {
-            Some(Value::Dict(_)) => Ok(()),
-            _ => Err(self.refuse("attributes", NOT_PLAIN)),
-        }
     }
 }
