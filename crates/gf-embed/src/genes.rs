@@ -136,6 +136,16 @@ impl GeneMeans {
         self.0.iter().map(|(&token, (n, sum))| (token, *n, sum.mapv(|x| (x / *n as f64) as f32)))
     }
 
+    /// Each token's count and sums.
+    pub(crate) fn sums(&self) -> &BTreeMap<TokenId, (u64, Array1<f64>)> {
+        &self.0
+    }
+
+    /// What [`sums`](Self::sums) gave.
+    pub(crate) fn from_sums(sums: BTreeMap<TokenId, (u64, Array1<f64>)>) -> Self {
+        Self(sums)
+    }
+
     /// Number of tokens.
     pub fn len(&self) -> usize {
         self.0.len()

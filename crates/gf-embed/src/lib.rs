@@ -8,8 +8,9 @@
 //! averages over cells. [`StateEmbeddings`] are the mean or median cells of states such
 //! as diseases.
 //!
-//! What does not fit into memory goes block by block through a [`Spool`], from which a
-//! killed run goes on, into a [`CsvTable`], which [`Table`] reads back, or an [`ArrowTable`].
+//! What does not fit into memory goes block by block through a [`Spool`] into a
+//! [`CsvTable`], which [`Table`] reads back, or an [`ArrowTable`]. From a spool, and from
+//! [`KeptMeans`], a killed run goes on.
 //! [`reference_order`] takes the cells that the Python reference takes.
 //!
 //! What embeddings tell: [`similarity`], [`pair_cosines`] within and across batches,
@@ -48,7 +49,9 @@ mod selection;
 mod table;
 mod csv_table;
 mod arrow_table;
+mod partial;
 mod spool;
+mod kept_means;
 mod pairs;
 mod separability;
 mod pca;
@@ -63,6 +66,7 @@ pub use csv_table::CsvTable;
 pub use error::Error;
 pub use extract::{EmbedLayer, EmbedOptions, Progress, batches_by_length, embed_cells};
 pub use genes::{GeneMeans, GeneStates, GeneTokens, embed_genes};
+pub use kept_means::KeptMeans;
 pub use numpy::numpy_permutation;
 pub use pairs::{Item, PairClass, PairCosine, pair_cosines};
 pub use pca::{Components, principal_components};

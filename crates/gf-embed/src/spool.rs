@@ -6,18 +6,18 @@
 //! little-endian. What a kill left half-written does not pass its hash and is cut off.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File},
     io::{BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
 use ndarray::Array2;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::Error;
-
-/// Bytes of the hashed key.
-const KEY_BYTES: usize = 16;
+use crate::{
+    Error,
+    partial::{self, KEY_BYTES},
+};
 
 /// Blocks of vectors on disk. It stays when it is dropped with blocks in it, for
 /// the next run with the same key; [`remove`](Self::remove) it when the table is written.
@@ -38,18 +38,9 @@ impl Spool {
     ///
     /// It cannot be written, or another run is writing it.
     pub fn open(target: &Path, key: &str, width: usize) -> Result<Self, Error> {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = target.with_file_name(format!(".{name}.partial"));
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(Error::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Locked { path }),
-            Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
-        }
+        let (path, file) = partial::open(target)?;
         let mut spool = Self { path, file, width, n_blocks: 0, n_rows: 0 };
-        spool.recover(&xxh3_128(key.as_bytes()).to_le_bytes())?;
+        spool.recover(&partial::hash(key))?;
         Ok(spool)
     }
 

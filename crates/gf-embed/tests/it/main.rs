@@ -8,6 +8,7 @@ mod analyses;
 mod batches;
 mod files;
 mod golden;
+mod kept_means;
 mod maps;
 mod states;
 mod suite;
