@@ -52,15 +52,17 @@ impl KeptMeans {
         Ok(Self { means, n_cells, path, key, file, is_kept })
     }
 
-    /// Puts the means on disk in place of those before; when this returns a kill does not
-    /// lose them.
+    /// Puts the means on disk in place of those before, if there are any; when this returns a
+    /// kill does not lose them.
     ///
     /// # Errors
     ///
     /// They cannot be written.
     pub fn keep(&mut self) -> Result<(), Error> {
-        self.file = self.replace().map_err(Error::io(&self.path))?;
-        self.is_kept = true;
+        if self.n_cells > 0 {
+            self.file = self.replace().map_err(Error::io(&self.path))?;
+            self.is_kept = true;
+        }
         Ok(())
     }
 

@@ -230,11 +230,11 @@ fn same(expected: Vocabulary, own: &Vocabulary, data: &Path) -> Result<Vocabular
 pub struct Agreement {
     /// The other precision.
     pub precision: Precision,
-    /// Cells compared.
+    /// Cells, or genes of cells, compared.
     pub n_cells: usize,
-    /// Mean cosine of a cell's two embeddings.
+    /// Mean cosine of the two embeddings.
     pub mean_cosine: f64,
-    /// Smallest cosine of a cell's two embeddings.
+    /// Smallest cosine of the two embeddings.
     pub min_cosine: f64,
 }
 
@@ -260,7 +260,7 @@ impl std::fmt::Display for Agreement {
         let Self { precision, n_cells, mean_cosine, min_cosine } = self;
         write!(
             f,
-            "{precision} against f32 over {n_cells} cells: cosine {mean_cosine:.6} on average, {min_cosine:.6} at least"
+            "{precision} against f32 over {n_cells} embeddings: cosine {mean_cosine:.6} on average, {min_cosine:.6} at least"
         )
     }
 }

@@ -53,6 +53,11 @@ fn modes_formats_and_what_is_made_of_them() {
     assert_eq!(table[0][..3], ["gene", "symbol", "n_cells"]);
     assert_eq!(genes["rows"], table.len() - 1);
     assert!(table[1][0].starts_with("ENSG"), "{:?}", table[1]);
+    let line = format!("embed {MODEL} --mode gene --max-cells 20 --precision int8 -o q.csv");
+    let quantised = json(folder, &line);
+    assert_eq!(quantised["rows"], genes["rows"]);
+    let cosine = quantised["agreement"]["mean_cosine"].as_f64().unwrap();
+    assert!(cosine > 0.99 && cosine < 1.0, "{quantised}");
     let line = format!("embed {MODEL} --mode gene --gene-style all --max-cells 20 -o a.csv");
     let every = json(folder, &line);
     let n_cells: u64 = table[1..].iter().map(|row| row[2].parse::<u64>().unwrap()).sum();
@@ -112,23 +117,24 @@ fn what_makes_no_table_is_refused() {
 fn a_killed_run_goes_on_and_gives_the_same_bytes() {
     let folder = folder();
     let folder = folder.path();
-    let line = format!("embed {MODEL} --mode gene --gene-style all");
-    ok(folder, &format!("{line} -o whole.csv"));
-    let mut child =
-        gf(folder).args(line.split(' ')).args(["-o", "killed.csv", "--quiet"]).spawn().unwrap();
-    let partial = folder.join(".killed.csv.partial");
-    // The key alone is 16 bytes.
-    while child.try_wait().unwrap().is_none()
-        && fs::metadata(&partial).map_or(0, |file| file.len()) <= 16
-    {
-        sleep(Duration::from_millis(1));
+    for style in ["all", "mean"] {
+        let line = format!("embed {MODEL} --mode gene --gene-style {style}");
+        ok(folder, &format!("{line} -o whole.csv"));
+        let mut child =
+            gf(folder).args(line.split(' ')).args(["-o", "killed.csv", "--quiet"]).spawn().unwrap();
+        let partial = folder.join(".killed.csv.partial");
+        // The key alone is 16 bytes.
+        while child.try_wait().unwrap().is_none()
+            && fs::metadata(&partial).map_or(0, |file| file.len()) <= 16
+        {
+            sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        let was_killed = !child.wait().unwrap().success();
+        let resumed = json(folder, &format!("{line} -o killed.csv"));
+        assert!(!was_killed || resumed["resumed"].as_u64() > Some(0), "{style}: {resumed}");
+        let bytes = |file: &str| fs::read(folder.join(file)).unwrap();
+        assert!(bytes("whole.csv") == bytes("killed.csv"), "{style}: not the same bytes");
+        assert!(!partial.exists());
     }
-    child.kill().unwrap();
-    let was_killed = !child.wait().unwrap().success();
-    let resumed = json(folder, &format!("{line} -o killed.csv"));
-    assert!(!was_killed || resumed["resumed"].as_u64() > Some(0), "{resumed}");
-    assert!(
-        fs::read(folder.join("whole.csv")).unwrap() == fs::read(folder.join("killed.csv")).unwrap()
-    );
-    assert!(!partial.exists());
 }

@@ -131,7 +131,7 @@ fn other_precisions_agree_with_f32() {
     assert!((0.999..1.0).contains(&cosine), "{cosine}");
     let printed = ok(folder, &format!("perturb {line} --genes ACTB -o p"));
     assert!(
-        printed.contains("ACTB") && printed.contains("int8 against f32 over 559 cells"),
+        printed.contains("ACTB") && printed.contains("int8 against f32 over 559 embeddings"),
         "{printed}"
     );
     for half in ["f16", "bf16"] {

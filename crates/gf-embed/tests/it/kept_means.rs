@@ -59,6 +59,8 @@ fn means_go_on_with_the_same_key_only() {
     assert_eq!(left(), 0, "a file without means was left behind");
     let mut kept = open(&target, "key");
     kept.keep().unwrap();
+    add(&mut kept, &[7]);
+    kept.keep().unwrap();
     kept.remove().unwrap();
     assert_eq!(left(), 0, "a removed file is there");
 }
