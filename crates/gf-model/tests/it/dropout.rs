@@ -1,13 +1,16 @@
-//! Where training drops out, seen by dropping (almost surely) everything.
+//! Where training drops out, seen by dropping (almost surely) everything, or half of numbers
+//! that are all alike.
 //!
 //! BERT drops the normalised embeddings, the attention weights, each block's output
 //! before its residual, and what a classifier reads (transformers 4.46.3,
 //! `models/bert/modeling_bert.py`).
 
+use std::collections::BTreeSet;
+
 use burn::{
     backend::Autodiff,
     module::Param,
-    nn::LayerNorm,
+    nn::{LayerNorm, Linear},
     tensor::{Tensor, backend::Backend},
 };
 use burn_flex::{Flex, FlexDevice};
@@ -73,6 +76,66 @@ fn attention_weights_are_dropped_after_their_softmax() {
     let x = states();
     let found = attention.forward(x.clone(), x.clone(), &input());
     check(found, attention.layer_norm.forward(x + bias.unsqueeze()));
+}
+
+/// Weights are dropped, not the averages: within a head every number of a token loses as much.
+#[test]
+fn heads_lose_attention_weights() {
+    let mut attention = encoder::<Training>(&config(0.0, 0.5)).layers.remove(0).attention;
+    attention.value = constant([8, 8], |_, _| 0.0, 1.0);
+    attention.output = constant([8, 8], |i, j| f32::from(i == j), 0.0);
+    let found = attention.forward(states().zeros_like(), states(), &input());
+    let heads = found.reshape([4, 2, 4]);
+    let spread = heads.clone().max_dim(2) - heads.clone().min_dim(2);
+    check(spread.clone(), spread.zeros_like());
+    assert!(heads.abs().max().into_scalar() > 0.5, "nothing was dropped");
+}
+
+/// Of a block's output alone: what lies before it adds two equal numbers for each, and would
+/// give three different sums.
+#[test]
+fn blocks_drop_nothing_but_their_output() {
+    let mut layer = encoder::<Training>(&config(0.5, 0.0)).layers.remove(0);
+    let neighbours = |i, j| f32::from(i == j || i == (j + 1) % 8);
+    layer.attention.value = constant([8, 8], |_, _| 0.0, 1.0);
+    layer.attention.output = constant([8, 8], neighbours, 0.0);
+    layer.feed_forward.intermediate = constant([8, 12], |_, _| 0.0, 1.0);
+    layer.feed_forward.output = constant([12, 8], neighbours, 0.0);
+    let x = states().zeros_like();
+    let t = |found: Tensor<Training, 3>| {
+        let found = found.into_data().to_vec::<f32>().unwrap();
+        let kinds = |row: &[f32]| row.iter().map(|x| (x * 1e4).round() as i32).collect();
+        let kinds: Vec<BTreeSet<i32>> = found.chunks(8).map(kinds).collect();
+        assert_eq!(kinds.iter().map(BTreeSet::len).max(), Some(2), "{kinds:?}");
+    };
+    t(layer.attention.forward(x.clone(), x.clone(), &input()));
+    t(layer.feed_forward.forward(x));
+}
+
+/// The transform of the masked language head drops nothing.
+#[test]
+fn the_masked_language_head_drops_nothing() {
+    let logits = |p| {
+        Training::seed(&FlexDevice, 3);
+        let model = config(p, p).init_masked_lm::<Training>(&FlexDevice).unwrap();
+        model.logits_at(states().squeeze_dim(0))
+    };
+    check(logits(ALL), logits(0.0));
+}
+
+/// Weights by input and output, and one bias for all.
+fn constant(
+    [d_input, d_output]: [usize; 2],
+    weight: impl Fn(usize, usize) -> f32,
+    bias: f32,
+) -> Linear<Training> {
+    let weights: Vec<f32> =
+        (0..d_input * d_output).map(|at| weight(at / d_output, at % d_output)).collect();
+    let weight = Tensor::<Training, 1>::from_floats(weights.as_slice(), &FlexDevice);
+    Linear {
+        weight: Param::from_tensor(weight.reshape([d_input, d_output])),
+        bias: Some(Param::from_tensor(Tensor::full([d_output], bias, &FlexDevice))),
+    }
 }
 
 /// Dropped after the pooler: its own bias must not show.
