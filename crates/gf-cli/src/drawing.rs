@@ -1,10 +1,10 @@
 //! Pictures that stand alone: a white ground, a legend, as SVG or in a small page.
 
-use std::{io::Write, path::Path};
+use std::{io::Write, path::Path, sync::Arc};
 
 use atomic_write_file::AtomicWriteFile;
 use kuva::prelude::{BoxPlot, Layout, Plot, ScatterPlot, Theme};
-use kuva::render_to_svg;
+use kuva::{TickFormat, render_to_svg};
 
 use crate::{
     failure::Failure,
@@ -69,8 +69,17 @@ pub fn scatter(scatter: &Scatter<'_>) -> String {
 /// times the distance of the quartiles, as SVG.
 pub fn cosine_boxes(groups: &[(&str, Vec<f64>)]) -> String {
     let plots = boxes(groups);
-    let layout = layout(&plots, "").with_y_label("Cosine similarity").with_y_axis_max(1.0);
+    let layout = layout(&plots, "")
+        .with_y_label("Cosine similarity")
+        .with_y_axis_max(1.0)
+        .with_y_tick_format(TickFormat::Custom(Arc::new(decimal)));
     render_to_svg(plots, layout)
+}
+
+/// With all digits that a tick has: cosines may differ in the fifth alone.
+fn decimal(tick: f64) -> String {
+    let digits = format!("{tick:.9}");
+    digits.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The same of shifts, `1 − cosine`.
@@ -134,4 +143,19 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         file.commit()
     };
     write().map_err(|error| Failure::Error(format!("{}: {error}", path.display()).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn decimals() {
+        fn t(tick: f64, expected: &str) {
+            assert_eq!(super::decimal(tick), expected);
+        }
+        t(1.0, "1");
+        t(0.0, "0");
+        t(-0.5, "-0.5");
+        t(0.99998 + 1e-16, "0.99998");
+        t(0.1 + 0.2, "0.3");
+    }
 }

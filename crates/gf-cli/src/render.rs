@@ -254,7 +254,7 @@ pub fn pretrained(summary: &PretrainSummary) -> Table {
 pub fn similarity<'a>(classes: impl Iterator<Item = (&'a str, usize, [f64; 3])>) -> Table {
     let mut table = table(&["pairs", "number", "mean cosine", "sd", "median"]);
     for (class, pairs, numbers) in classes {
-        let numbers = numbers.map(|number| format!("{number:.4}"));
+        let numbers = numbers.map(|number| format!("{number:.6}"));
         table.add_row([class.to_owned(), thousands(pairs as u64)].into_iter().chain(numbers));
     }
     table

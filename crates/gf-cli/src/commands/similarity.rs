@@ -4,8 +4,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use clap::Args;
 use gf_embed::{
-    CsvTable, Item, PairClass, PairCosine, StateSummary, Table, TableHeader, TableRows,
-    pair_cosines,
+    CsvTable, Item, PairClass, PairCosine, Table, TableHeader, TableRows, pair_cosines,
 };
 use serde::Serialize;
 
@@ -110,18 +109,19 @@ fn cosines(class: PairClass, pairs: &[PairCosine]) -> Vec<f64> {
 
 /// Nothing where there is no pair.
 fn summary(class: PairClass, pairs: &[PairCosine]) -> Option<ClassSummary> {
-    let cosines = cosines(class, pairs);
+    let mut cosines = cosines(class, pairs);
+    cosines.sort_by(f64::total_cmp);
+    let median = *cosines.get(cosines.len().checked_sub(1)? / 2)?;
     let n = cosines.len() as f64;
     let mean = cosines.iter().sum::<f64>() / n;
     let variance = cosines.iter().map(|cosine| (cosine - mean).powi(2)).sum::<f64>() / n;
-    let median = StateSummary::Median.of(cosines.iter().map(|&cosine| cosine as f32).collect());
-    (!cosines.is_empty()).then(|| ClassSummary {
+    Some(ClassSummary {
         class: class.name(),
         kind: class,
         pairs: cosines.len(),
         mean,
         sd: variance.sqrt(),
-        median: median.into(),
+        median,
     })
 }
 
