@@ -14,6 +14,10 @@ use gf_quant::{Nf4Linear, nf4::Nf4};
 mod corpus;
 #[path = "../../gf-embed/tests/it/suite.rs"]
 mod embed;
+#[path = "../../gf-model/tests/it/forward.rs"]
+mod forward;
+#[path = "../../gf-model/tests/it/golden_folder.rs"]
+mod golden_folder;
 #[path = "../../gf-model/tests/it/suite.rs"]
 mod model;
 #[path = "../../gf-perturb/tests/it/suite.rs"]
@@ -38,6 +42,15 @@ fn tokenize_on_wgpu() {
 #[test]
 fn model_on_wgpu() {
     model::suite::<Wgpu>(&WgpuDevice::DefaultDevice);
+}
+
+/// GPUs sum in orders of their own, and take exponentials and roots by rougher means.
+const GPU_TOLERANCE: forward::Tolerance = forward::Tolerance { hidden: 1e-3, logits: 1e-3 };
+
+#[test]
+fn the_original_s_numbers_on_wgpu() {
+    let Some(golden) = golden_folder::golden_folder() else { return };
+    forward::tiny_v2::<Wgpu>(&golden, &WgpuDevice::DefaultDevice, &GPU_TOLERANCE);
 }
 
 #[test]

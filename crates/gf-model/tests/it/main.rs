@@ -4,6 +4,7 @@
 mod checkpoint;
 mod config;
 mod dropout;
+mod forward;
 mod golden;
 mod golden_folder;
 mod half;
