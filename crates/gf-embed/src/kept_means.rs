@@ -111,14 +111,15 @@ impl Drop for KeptMeans {
 /// How many cells were added to which means; nothing if the file is not whole or of
 /// another key.
 fn parse(bytes: &[u8], key: [u8; partial::KEY_BYTES], width: usize) -> Option<(usize, GeneMeans)> {
-    let (body, hash) = bytes.split_last_chunk()?;
-    let (found, body) = body.split_first_chunk()?;
-    if *found != key || u64::from_le_bytes(*hash) != xxh3_64(&bytes[..bytes.len() - hash.len()]) {
+    let (whole, hash) = bytes.split_last_chunk()?;
+    let (found, rest) = whole.split_first_chunk()?;
+    let (n_cells, rest) = rest.split_first_chunk()?;
+    let genes = rest.chunks_exact(size_of::<u32>() + size_of::<u64>() + width * size_of::<f64>());
+    let is_whole = xxh3_64(whole) == u64::from_le_bytes(*hash) && genes.remainder().is_empty();
+    if *found != key || !is_whole {
         return None;
     }
-    let (n_cells, body) = body.split_first_chunk()?;
-    let genes = body.chunks_exact(size_of::<u32>() + size_of::<u64>() + width * size_of::<f64>());
-    let sums = genes.remainder().is_empty().then(|| genes.map(gene).collect::<Option<_>>())??;
+    let sums = genes.map(gene).collect::<Option<_>>()?;
     Some((u64::from_le_bytes(*n_cells) as usize, GeneMeans::from_sums(sums)))
 }
 

@@ -66,7 +66,7 @@ pub fn run(args: &DownloadArgs, shell: &Shell) -> Result<(), Failure> {
 
 fn expected(files: &[String]) -> String {
     match files {
-        [] => format!("{CONFIG_FILE} with .safetensors or pytorch_model.bin"),
+        [] => format!("{CONFIG_FILE} with .safetensors or pytorch_model*.bin"),
         files => files.join(", "),
     }
 }
@@ -155,6 +155,9 @@ mod tests {
             "old/optimizer.bin",
             "old/deeper/config.json",
             "bare/model.safetensors",
+            "older/config.json",
+            "older/pytorch_model-00001-of-00001.bin",
+            "older/pytorch_model.bin.index.json",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -164,6 +167,7 @@ mod tests {
         t(&offered, "", &["config.json", "model.safetensors"]);
         t(&offered, "old", &["old/config.json", "old/pytorch_model.bin"]);
         t(&offered, "sharded", &[offered[5].as_str(), &offered[6], &offered[7], &offered[8]]);
+        t(&offered, "older", &[offered[14].as_str(), &offered[15], &offered[16]]);
         t(&offered, "bare", &[]);
         t(&offered, "absent", &[]);
     }

@@ -18,6 +18,9 @@ pub struct RowArgs {
     #[arg(long, value_name = "COLUMN=VALUES", value_parser = parse_filter)]
     filter: Vec<(String, Vec<String>)>,
     /// At most so many cells, drawn at random [default: all; 1000 with --compat reference].
+    ///
+    /// The first of numpy's default_rng(SEED).permutation, which the reference takes with seed
+    /// 42; `gf perturb` draws others.
     #[arg(long, value_name = "N")]
     max_cells: Option<usize>,
     /// The Python reference's choice (seed 42) and order of cells and its columns.
