@@ -100,6 +100,7 @@ struct ClassSummary {
     mean: f64,
     /// Standard deviation.
     sd: f64,
+    /// Of two in the middle the lower.
     median: f64,
 }
 
