@@ -330,16 +330,46 @@ fn rank_by(
         n_ranked += usize::from((token != NO_TOKEN) & (count > 0));
     }
     places.truncate(n_ranked);
-    places.sort_unstable();
     let whole = |key| {
         let place = place(key);
         !value(cell.genes[place] as usize, cell.counts[place]).to_bits()
     };
-    // Few genes share the upper half of a value: these are told apart by the whole.
-    for alike in places.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|run| run.len() > 1) {
+    // Few are still alike: these are told apart by the whole value.
+    for alike in sort_by_leading_bits(&mut places).filter(|run| run.len() > 1) {
         alike.sort_unstable_by_key(|&key| (whole(key), key));
     }
     Ranked { places, tokens }
+}
+
+/// Sorts keys by the first sixteen bits in which their upper halves differ, with two passes over
+/// bytes: twice as fast here as comparing. Gives the runs that are alike in these bits.
+fn sort_by_leading_bits(keys: &mut [u64]) -> impl Iterator<Item = &mut [u64]> {
+    let upper = |key: u64| key >> 32;
+    let (first, last) = keys
+        .iter()
+        .fold((u64::MAX, 0), |(first, last), &key| (first.min(upper(key)), last.max(upper(key))));
+    let n_bits = u64::BITS - last.saturating_sub(first).leading_zeros();
+    let leading = move |key: u64| ((upper(key) - first) >> n_bits.saturating_sub(16)) as usize;
+    let mut halfway = vec![0; keys.len()];
+    scatter(keys, &mut halfway, |key| leading(key) & 0xff);
+    scatter(&halfway, keys, |key| leading(key) >> 8);
+    keys.chunk_by_mut(move |&a, &b| leading(a) == leading(b))
+}
+
+/// Puts keys into the order of a byte, keeping the order within it.
+fn scatter(from: &[u64], to: &mut [u64], byte: impl Fn(u64) -> usize) {
+    let mut ends = [0; 256];
+    from.iter().for_each(|&key| ends[byte(key)] += 1);
+    let mut sum = 0;
+    let mut places = ends.map(|n| {
+        sum += n;
+        sum - n
+    });
+    for &key in from {
+        let place = &mut places[byte(key)];
+        to[*place] = key;
+        *place += 1;
+    }
 }
 
 /// Medians by token, 0 where there is none. A gene's own id comes before its id of today.
