@@ -16,6 +16,8 @@ use super::{
 const QUERIES: usize = 96;
 /// Keys between two rescalings of the running sums.
 const KEYS: usize = 256;
+/// Numbers that are summed side by side.
+const LANES: usize = 32;
 
 /// `softmax(q·kᵀ/√d_head)·v` per head, over the real keys of each row.
 ///
@@ -179,11 +181,13 @@ impl State {
         let rows = self.scores.chunks_exact_mut(KEYS).zip(self.mixed.chunks_exact_mut(self.width));
         for ((scores, mixed), (top, total)) in rows.zip(self.top.iter_mut().zip(&mut self.total)) {
             scores[n_keys..n_filled].fill(f32::NEG_INFINITY);
-            let (scores, _) = S::as_mut_simd_f32s(&mut scores[..n_filled]);
-            let highest = max(simd, scores).max(*top);
+            let (vectors, _) = S::as_mut_simd_f32s(&mut scores[..n_filled]);
+            let highest = max(simd, vectors).max(*top);
+            let below = simd.splat_f32s(highest);
+            vectors.iter_mut().for_each(|x| *x = exp(simd, simd.sub_f32s(*x, below)));
             let shrink = (*top - highest).exp();
             mixed.iter_mut().for_each(|sum| *sum *= shrink);
-            *total = *total * shrink + exp_and_sum(simd, scores, highest);
+            *total = *total * shrink + sum(&scores[..n_keys]);
             *top = highest;
         }
     }
@@ -225,15 +229,14 @@ fn max<S: Simd>(simd: S, values: &[S::f32s]) -> f32 {
     simd.reduce_max_f32s(values.iter().fold(lowest, |max, &x| simd.max_f32s(max, x)))
 }
 
-/// Replaces each `x` by `exp(x − highest)`, and gives their sum.
+/// The sum, in an order that the width of the vectors does not change.
 #[inline(always)]
-fn exp_and_sum<S: Simd>(simd: S, values: &mut [S::f32s], highest: f32) -> f32 {
-    let highest = simd.splat_f32s(highest);
-    let sum = values.iter_mut().fold(simd.splat_f32s(0.0), |sum, x| {
-        *x = exp(simd, simd.sub_f32s(*x, highest));
-        simd.add_f32s(sum, *x)
-    });
-    simd.reduce_sum_f32s(sum)
+fn sum(values: &[f32]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    for chunk in values.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    }
+    lanes.into_iter().sum()
 }
 
 /// `e^x` for `x ≤ 0`, to 1e-7 of its value: a power of two by the exponent's bits, the
