@@ -50,13 +50,16 @@ fn counts_become_ranked_genes_and_a_page() {
     let number = |key: &str| plan[key].as_f64().unwrap();
     let hours = number("operations") / number("operations_per_second") / 3600.0;
     assert!((number("cost") / (hours * 3600.0) - 1.0).abs() < 1e-9, "{plan}");
+    let small = json(folder, &format!("perturb {model} --max-cells 4 --plan --batch-tokens 100"));
+    assert!(small["activation_bytes"].as_u64() < plan["activation_bytes"].as_u64(), "{small}");
     let stats = "stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv";
     ok(folder, &format!("{stats} --mode aggregate-data -o cosines.csv"));
     let cosines = fs::read_to_string(folder.join("cosines.csv")).unwrap();
     let n_perturbations = perturbed["perturbations"].as_u64().unwrap();
     assert_eq!(cosines.lines().count() as u64, 1 + n_perturbations);
     for i in 1..=2 {
-        ok(folder, &format!("perturb {model} --max-cells 4 --shard {i}/2 -o part{i}"));
+        let small = "--batch-tokens 100";
+        ok(folder, &format!("perturb {model} --max-cells 4 --shard {i}/2 {small} -o part{i}"));
     }
     ok(folder, "merge part2/shifts.arrow part1/shifts.arrow -o merged.arrow");
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
