@@ -65,6 +65,7 @@ fn counts_become_ranked_genes_and_a_page() {
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
     assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
 
+    pairs_are_compared(folder, model);
     groups_are_compared(folder, model);
 
     ok(folder, "report . -o report.html");
@@ -76,6 +77,36 @@ fn counts_become_ranked_genes_and_a_page() {
         "{} bytes",
         page.len()
     );
+}
+
+/// The gene of most cells with every other, against each by itself.
+fn pairs_are_compared(folder: &std::path::Path, model: &str) {
+    let mut ranking = csv::Reader::from_path(folder.join("perturb/ranking.csv")).unwrap();
+    let rows = ranking.records().map(Result::unwrap);
+    let anchor = rows.max_by_key(|row| row[6].parse::<usize>().unwrap()).unwrap()[3].to_owned();
+    let pairs = json(folder, &format!("perturb {model} --max-cells 4 --anchor {anchor} -o pairs"));
+    let line = "stats pairs/shifts.arrow --vocab cells.dataset/vocabulary.tsv -o pairs.csv";
+    let singles = "--singles perturb/shifts.arrow";
+    let compared = json(folder, &format!("{line} --mode mixture-model {singles}"));
+    assert_eq!(compared["left_out"], 0);
+    let mut table = csv::Reader::from_path(folder.join("pairs.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(compared["pairs"].as_u64().unwrap(), rows.len() as u64);
+    let detections: u64 = rows.iter().map(|row| row[11].parse::<u64>().unwrap()).sum();
+    assert_eq!(pairs["perturbations"], detections);
+    for row in &rows {
+        let [anchor, gene, sum, both, excess] =
+            [4, 5, 6, 7, 8].map(|column| row[column].parse::<f64>().unwrap());
+        assert_eq!((sum, excess), (1.0 - ((1.0 - anchor) + (1.0 - gene)), both - sum));
+    }
+    for (options, code, message) in [
+        (format!("{line} --mode aggregate-data {singles}"), 2, "mixture-model"),
+        (format!("{line} --mode mixture-model --singles part1/shifts.arrow"), 1, "other cells"),
+    ] {
+        let output = run(folder, &options);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && error.contains(message), "{error}");
+    }
 }
 
 /// Two groups of genes that remain without ACTB, one name of no gene among them.
