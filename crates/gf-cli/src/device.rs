@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, memory};
 
 /// A device as typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,14 @@ impl DeviceChoice {
         match self {
             Self::Cpu => rayon::current_num_threads(),
             Self::Wgpu(_) | Self::Cuda(_) => 1,
+        }
+    }
+
+    /// Bytes of memory that are free on the device; graphics devices do not tell.
+    pub fn free_memory(self) -> Option<u64> {
+        match self {
+            Self::Cpu => Some(memory::available()),
+            Self::Wgpu(_) | Self::Cuda(_) => None,
         }
     }
 

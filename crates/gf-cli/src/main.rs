@@ -11,6 +11,7 @@ mod commands;
 mod device;
 mod drawing;
 mod failure;
+mod memory;
 mod model_folder;
 mod outputs;
 mod render;

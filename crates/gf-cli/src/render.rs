@@ -5,7 +5,7 @@ mod perturbation;
 use std::path::PathBuf;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
-use gf_corpus::{FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
+use gf_corpus::{DropletTest, FileLedger, GeneId, Ledger, Route, SourceTally, Tally, Verdict};
 use gf_quant::footprint::Footprint;
 use gf_tokenize::TokenizeReport;
 use gf_train::PretrainSummary;
@@ -98,8 +98,26 @@ pub fn ledger(file: &FileLedger) -> Table {
     table
 }
 
-/// Names of what was left out of a file, as far as the ledger quotes them.
+/// What the droplet test did, and names of what was left out of a file, as far as the ledger
+/// quotes them.
 pub fn left_out(file: &FileLedger) -> impl Iterator<Item = String> {
+    file.droplet_test.map(droplet_test).into_iter().chain(quoted_names(file))
+}
+
+fn droplet_test(test: DropletTest) -> String {
+    let DropletTest { n_ambient, n_candidates, n_cells } = test;
+    match n_ambient {
+        0 => format!("{} droplets not tested: none is ambient", thousands(n_candidates)),
+        _ => format!(
+            "{} droplets tested by their genes, {} are cells; {} droplets are ambient",
+            thousands(n_candidates),
+            thousands(n_cells),
+            thousands(n_ambient)
+        ),
+    }
+}
+
+fn quoted_names(file: &FileLedger) -> impl Iterator<Item = String> {
     let lines = [
         ("unknown names", &file.unknown_names, file.unknown.rows),
         ("ambiguous names", &file.ambiguous_names, file.ambiguous.rows),
@@ -117,7 +135,8 @@ pub fn left_out(file: &FileLedger) -> impl Iterator<Item = String> {
 pub fn dropped(reason: Verdict, file: &FileLedger) -> String {
     match (reason, file.droplet_threshold) {
         (Verdict::EmptyDroplet, Some(n)) => {
-            format!("empty droplet, fewer than {} counts", thousands(n))
+            let by_genes = if file.droplet_test.is_some() { ", no cell by its genes" } else { "" };
+            format!("empty droplet, fewer than {} counts{by_genes}", thousands(n))
         }
         (reason, _) => reason_name(reason).to_owned(),
     }

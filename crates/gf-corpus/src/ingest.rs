@@ -9,9 +9,9 @@
 use std::{ops::ControlFlow, path::Path};
 
 use crate::{
+    calls::CallCells,
     catalogue::{Catalogue, CrossReference},
     commit::commit,
-    droplets::CellRanger22,
     error::{Error, Result},
     gene_map::GeneMap,
     ledger::{Ledger, SupersededStudy},
@@ -37,7 +37,7 @@ pub struct IngestOptions {
     pub qc: QcOptions,
     /// Calls cells among the droplets of unfiltered matrices. A study's own
     /// number of expected cells comes first.
-    pub droplets: Option<CellRanger22>,
+    pub droplets: Option<CallCells>,
     /// Leave copies of cells in the corpus; they are reported all the same.
     pub keep_copies: bool,
     /// Read also what several databases offer under one DOI; copies of cells are

@@ -64,6 +64,8 @@ pub struct FileLedger {
     pub cells: CellTally,
     /// UMI counts a droplet needed to be called a cell, where droplets were called.
     pub droplet_threshold: Option<u64>,
+    /// What a test of the droplets below found, where one was asked for.
+    pub droplet_test: Option<DropletTest>,
     /// Its gene rows that found a gene, by the way they found it.
     pub routes: BTreeMap<Route, Tally>,
     /// Rows whose name several genes share.
@@ -91,6 +93,17 @@ pub struct FileLedger {
     /// Whether its cells are called `NAME:id`, because an earlier study has one
     /// of their ids.
     pub qualified_ids: bool,
+}
+
+/// A test of droplets by their genes, as [`EmptyDrops`](crate::EmptyDrops) does it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropletTest {
+    /// Droplets that told the ambient profile; without any nothing is tested.
+    pub n_ambient: u64,
+    /// Droplets below the threshold that were to be tested.
+    pub n_candidates: u64,
+    /// Those that are cells.
+    pub n_cells: u64,
 }
 
 /// Cells of a file by what became of them.

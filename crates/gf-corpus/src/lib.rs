@@ -63,6 +63,7 @@ mod stamp;
 mod shard;
 mod gene_list;
 mod store;
+mod calls;
 mod study_cells;
 mod ingest;
 mod cells;
@@ -75,6 +76,7 @@ mod tensor;
 mod error;
 
 pub use annotation::{Annotation, Resolution, Route};
+pub use calls::CallCells;
 pub use catalogue::{Catalogue, CrossReference, MAX_CATALOGUE_BYTES, MAX_STUDIES, Superseded};
 pub use cells::{Cells, CorpusCells, FileCells};
 pub use corpus::{CellBlock, Corpus, Selection};
@@ -93,7 +95,8 @@ pub use gene_map::{GeneMap, GivenMap};
 pub use h5ad_writer::{H5adWriter, MAX_OBS_COLUMNS};
 pub use ingest::{IngestOptions, Progress, StudyProgress, ingest};
 pub use ledger::{
-    CellTally, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally, Totals,
+    CellTally, DropletTest, FileLedger, Ledger, Overlap, SourceTally, SupersededStudy, Tally,
+    Totals,
 };
 pub use mapping::Collapse;
 pub use medians::{

@@ -14,8 +14,8 @@ use rayon::prelude::*;
 
 use crate::{
     OtherFeatures,
+    calls::{CalledCells, total},
     counts::CountMatrix,
-    droplets::{CellRanger22, Threshold},
     error::{Error, Result},
     gene::Gene,
     ids::IdCheck,
@@ -132,10 +132,11 @@ impl StudyCells {
         };
         match message? {
             Message::Block(block) => {
+                let first = self.progress.done as usize;
                 self.progress.done += block.cell_ids.len() as u64;
                 self.ids.iter_mut().try_for_each(|ids| ids.push(&block.cell_ids))?;
                 self.add_by_row(&block.counts);
-                process(block, &self.plan, &mut self.book).map(Some)
+                process(block, first, &self.plan, &mut self.book).map(Some)
             }
             Message::End(other) => {
                 self.tally_routes();
@@ -176,7 +177,8 @@ struct Plan {
     genes: Vec<Gene>,
     filter: CellFilter,
     profiler: Option<Profiler>,
-    threshold: Option<u64>,
+    /// The droplets that are cells, where they were called.
+    called: Option<CalledCells>,
 }
 
 fn plan(
@@ -201,11 +203,13 @@ fn plan(
             book.summed_rows = 0;
         }
     }
-    book.droplet_threshold = threshold(study, options)?.map(|threshold| threshold.min_counts);
+    let called = CalledCells::of(study, options)?;
+    book.droplet_threshold = called.as_ref().map(|called| called.min_counts);
+    book.droplet_test = called.as_ref().and_then(|called| called.test);
     let plan = Plan {
         filter: CellFilter::new(&genes, &options.qc)?,
         profiler: None,
-        threshold: book.droplet_threshold,
+        called,
         fates,
         places,
         genes,
@@ -253,25 +257,6 @@ fn quote(names: &mut Vec<String>, row: &SourceGene) {
     }
 }
 
-/// Where cells end and empty droplets begin, by a first pass over the file.
-fn threshold(study: &Study, options: &IngestOptions) -> Result<Option<Threshold>> {
-    let Some(rule) = options.droplets else { return Ok(None) };
-    let rule = match study.expected_cells {
-        Some(expected_cells) => CellRanger22 { expected_cells, ..rule },
-        None => rule,
-    };
-    let mut source = open(study, options)?;
-    let mut totals = Vec::new();
-    while let Some(block) = source.next_block(BLOCK_CELLS)? {
-        totals.extend(block.counts.rows().map(|(_, counts)| total(counts)));
-    }
-    rule.threshold(&totals).map(Some)
-}
-
-fn total(counts: &[u32]) -> u64 {
-    counts.iter().map(|&count| u64::from(count)).sum()
-}
-
 /// What the reading thread sends.
 enum Message {
     Block(SourceBlock),
@@ -309,8 +294,10 @@ struct Judged {
     unknown: u64,
 }
 
+/// Maps and judges a block whose cells begin at `first` in the file.
 fn process(
     block: SourceBlock,
+    first: usize,
     plan: &Plan,
     book: &mut FileLedger,
 ) -> Result<(StudyBlock, Vec<Profile>)> {
@@ -318,8 +305,8 @@ fn process(
     let mapped: Vec<Mapped> = (0..n_cells.div_ceil(CELLS_AT_ONCE))
         .into_par_iter()
         .map(|part| {
-            let first = part * CELLS_AT_ONCE;
-            map_cells(&block, first..n_cells.min(first + CELLS_AT_ONCE), plan)
+            let start = part * CELLS_AT_ONCE;
+            map_cells(&block, first, start..n_cells.min(start + CELLS_AT_ONCE), plan)
         })
         .collect::<Result<_>>()?;
     let mut counts = CountMatrix::new(plan.genes.len());
@@ -351,7 +338,12 @@ fn tally(cell: &Judged, book: &mut FileLedger) {
     }
 }
 
-fn map_cells(block: &SourceBlock, cells: Range<usize>, plan: &Plan) -> Result<Mapped> {
+fn map_cells(
+    block: &SourceBlock,
+    first: usize,
+    cells: Range<usize>,
+    plan: &Plan,
+) -> Result<Mapped> {
     let (n_genes, n_cells) = (plan.genes.len(), cells.len());
     let mut mapped = Mapped {
         counts: CountMatrix::new(n_genes),
@@ -361,7 +353,8 @@ fn map_cells(block: &SourceBlock, cells: Range<usize>, plan: &Plan) -> Result<Ma
     mapped.counts.reserve(block.counts.indptr()[cells.end] - block.counts.indptr()[cells.start]);
     let mut scratch = (Vec::new(), Vec::new());
     for cell in cells {
-        let judged = map_cell(block.counts.row(cell), plan, &mut scratch, &mut mapped.counts)?;
+        let row = block.counts.row(cell);
+        let judged = map_cell(first + cell, row, plan, &mut scratch, &mut mapped.counts)?;
         if let Some(profiler) = plan.profiler.as_ref().filter(|_| judged.verdict == Verdict::Kept) {
             let row = mapped.counts.row(mapped.counts.n_cells() - 1);
             mapped.profiles.push(profiler.profile(&block.cell_ids[cell], row));
@@ -373,6 +366,7 @@ fn map_cells(block: &SourceBlock, cells: Range<usize>, plan: &Plan) -> Result<Ma
 
 /// Adds a cell to `mapped` if it is kept.
 fn map_cell(
+    droplet: usize,
     (rows, counts): (&[u32], &[u32]),
     plan: &Plan,
     (genes, of_genes): &mut (Vec<u32>, Vec<u32>),
@@ -393,7 +387,7 @@ fn map_cell(
     }
     mapped.push_slices(genes, of_genes)?;
     let total = total(counts);
-    let is_empty_droplet = plan.threshold.is_some_and(|threshold| total < threshold);
+    let is_empty_droplet = plan.called.as_ref().is_some_and(|cells| !cells.calls(droplet, total));
     let verdict = match is_empty_droplet && total > 0 {
         true => Verdict::EmptyDroplet,
         false => plan.filter.judge(total, mapped.row(mapped.n_cells() - 1)),

@@ -8,7 +8,10 @@ use gf_tokenize::{TokenId, Vocabulary};
 
 use crate::{
     Error, GeneEffect,
-    stats::{AffectedGene, GoalShift, GroupEffect, GroupPair, Impact, Observations, VersusNull},
+    stats::{
+        AffectedGene, Combination, GoalShift, GroupEffect, GroupPair, Impact, Observations,
+        VersusNull,
+    },
 };
 
 /// What genes are called.
@@ -134,6 +137,27 @@ pub fn write_impacts(path: &Path, rows: &[Impact], names: &GeneNames<'_>) -> Res
         let cosine = text(row.mean_cosine);
         let end = [cosine, flag(row.is_impact), text(row.percent), row.n_detections.to_string()];
         [&[row.index.to_string()], &names.columns(&row.genes)[..], &end].concat()
+    };
+    write_csv(path, &columns(header), rows.iter().map(line))
+}
+
+/// Writes mode mixture_model of pairs with an anchor.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn write_combinations(
+    path: &Path,
+    rows: &[Combination],
+    names: &GeneNames<'_>,
+) -> Result<(), Error> {
+    let header = ",Gene,Gene_name,Ensembl_ID,Anchor_shift,Test_token_shift,Sum_of_indiv_shifts,\
+        Combo_shift,Combo_minus_sum_shift,Impact_component,Impact_component_percent,N_Detections";
+    let line = |row: &Combination| {
+        let Impact { index, genes, mean_cosine, is_impact, percent, n_detections } = &row.impact;
+        let numbers = [row.anchor, row.gene, row.sum(), *mean_cosine, row.excess()].map(text);
+        let end = [flag(*is_impact), text(*percent), n_detections.to_string()];
+        [&[index.to_string()], &names.columns(&genes[1..])[..], &numbers, &end].concat()
     };
     write_csv(path, &columns(header), rows.iter().map(line))
 }

@@ -183,6 +183,21 @@ impl PassShape {
     pub fn activation_bytes(&self, n_tokens: u64) -> u64 {
         BYTES * n_tokens * (WIDTHS_ALIVE * self.d_model as u64 + self.d_ff as u64)
     }
+
+    /// Tokens a batch may have so that `batches_at_once` of them hold no more than `bytes`
+    /// of activations.
+    ///
+    /// ```
+    /// use gf_perturb::plan::PassShape;
+    /// let shape = PassShape { d_model: 256, d_ff: 512, n_layers: 6, cls_alone: true };
+    /// let n_tokens = shape.batch_tokens(1 << 20, 2);
+    /// assert_eq!(n_tokens, 64);
+    /// assert_eq!(shape.activation_bytes(2 * n_tokens as u64), 1 << 20);
+    /// ```
+    pub fn batch_tokens(&self, bytes: u64, batches_at_once: usize) -> usize {
+        let of_all = bytes / self.activation_bytes(1).max(1);
+        usize::try_from(of_all).unwrap_or(usize::MAX) / batches_at_once.max(1)
+    }
 }
 
 /// Tokens that are computed at the same time in a run whose longest pass has `longest`.

@@ -5,6 +5,7 @@
 //! one function over them that gives rows, and [`output`](crate::output) writes rows
 //! under the reference's column names.
 
+mod combinations;
 mod fdr;
 mod groups;
 mod mixture;
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 use gf_tokenize::TokenId;
 
 pub use self::{
+    combinations::{Combination, Combinations},
     fdr::benjamini_hochberg,
     groups::{GroupEffect, GroupPair, compare_groups},
     mixture::Mixture,

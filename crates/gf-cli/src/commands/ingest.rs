@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use gf_corpus::{
-    COLUMNS, Catalogue, CellRanger22, Corpus, Found, GeneMap, IngestOptions, Ledger,
-    MIN_PROTEIN_CODING, QcOptions, SourceOptions, ingest,
+    Ambient, COLUMNS, CallCells, Catalogue, CellRanger22, Corpus, EmptyDrops, Found, GeneMap,
+    IngestOptions, Ledger, MIN_PROTEIN_CODING, QcOptions, SourceOptions, ingest,
 };
 
 use crate::{failure::Failure, render, shell::Shell};
@@ -47,6 +47,14 @@ pub struct IngestArgs {
     /// this number of cells expected.
     #[arg(long, value_name = "EXPECTED", num_args = 0..=1, default_missing_value = "3000")]
     call_cells: Option<u64>,
+    /// Test the droplets below for genes that differ from the ambient RNA, as Cell Ranger 3
+    /// does (EmptyDrops).
+    #[arg(long, requires = "call_cells")]
+    empty_drops: bool,
+    /// Droplets of at most so many counts tell the ambient RNA; by default those ranked
+    /// 45,000 to 90,000 by their counts, as in Cell Ranger 3.
+    #[arg(long, requires = "empty_drops", value_name = "COUNTS")]
+    ambient: Option<u64>,
     /// Leave copies of cells in the corpus; they are reported all the same.
     #[arg(long)]
     keep_copies: bool,
@@ -110,14 +118,21 @@ impl IngestArgs {
                 max_genes: limits.max_detected,
                 max_mitochondrial_share: limits.max_mito.map(|percent| percent / 100.0),
             },
-            droplets: self
-                .call_cells
-                .map(|expected_cells| CellRanger22 { expected_cells, ..CellRanger22::default() }),
+            droplets: self.call_cells.map(|expected_cells| CallCells {
+                by_totals: CellRanger22 { expected_cells, ..CellRanger22::default() },
+                by_genes: self.empty_drops.then(|| self.droplet_test()),
+            }),
             keep_copies: self.keep_copies,
             every_offer: self.every_offer,
             append: self.append,
             ..IngestOptions::default()
         })
+    }
+
+    fn droplet_test(&self) -> EmptyDrops {
+        let test = EmptyDrops::default();
+        let ambient = self.ambient.map_or(test.ambient, |counts| Ambient::AtMost { counts });
+        EmptyDrops { ambient, ..test }
     }
 
     fn found(&self) -> Result<Found, Failure> {

@@ -7,6 +7,7 @@ use std::{
     fs::{self, File},
     hash::Hasher,
     io::Read,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -14,11 +15,12 @@ use burn::tensor::backend::Backend;
 use clap::{Args, ValueEnum};
 use gf_corpus::Annotation;
 use gf_embed::{CellReader, EmbedOptions, Embeddings, Readout, StateEmbeddings};
-use gf_model::{Encoder, Projection, checkpoint::weight_files};
+use gf_model::{Encoder, EncoderConfig, Projection, checkpoint::weight_files};
 use gf_perturb::{
     CellChoice, Effect, GeneEffect, PerturbOptions, Progress, choose_cells,
     output::{GeneNames, write_ranking},
     perturbation::{Edit, Quartiles, Targets},
+    plan::PassShape,
     rank,
     store::{ShardKey, ShardReader, ShardWriter},
 };
@@ -33,7 +35,12 @@ use super::{
     genes::{listed_genes, symbol, token},
 };
 use crate::{
-    args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
+    args::Common,
+    device::{DeviceChoice, Job},
+    failure::Failure,
+    outputs::claim_folder,
+    render,
+    shell::Shell,
 };
 
 /// File of the ranked genes in a run folder.
@@ -97,6 +104,9 @@ pub struct PerturbArgs {
     /// At most so many cells, drawn at random with --seed.
     #[arg(long, value_name = "N")]
     max_cells: Option<usize>,
+    /// Most tokens in a batch of edited cells [default: 4,096, fewer where memory is short].
+    #[arg(long, value_name = "N")]
+    batch_tokens: Option<NonZeroUsize>,
     /// Rows of the printed table.
     #[arg(long, default_value_t = 20, value_name = "N")]
     top: usize,
@@ -169,6 +179,27 @@ impl PerturbArgs {
         }
     }
 
+    /// Fits options to a model: its longest cells, and batches as asked for or as half of
+    /// the memory holds that is free beside its weights.
+    fn fit(
+        &self,
+        options: &mut PerturbOptions,
+        config: &EncoderConfig,
+        device: DeviceChoice,
+    ) -> Result<(), Failure> {
+        options.max_length = config.max_position_embeddings;
+        let usual = options.tokens_per_batch;
+        options.tokens_per_batch = match (self.batch_tokens, device.free_memory()) {
+            (Some(asked), _) => asked.get(),
+            (None, None) => usual,
+            (None, Some(free)) => {
+                let shape = PassShape::new(config, options)?;
+                shape.batch_tokens(free / 2, options.batches_at_once).clamp(1, usual)
+            }
+        };
+        Ok(())
+    }
+
     /// The part of the cells that this shard does.
     fn part<'r>(&self, rows: &'r [usize]) -> &'r [usize] {
         let (i, n) = self.shard;
@@ -196,12 +227,14 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
         batches_at_once: reading.batches_at_once,
         ..PerturbOptions::new(0)
     };
+    let device = common.device;
     let Some(output) = args.output.as_deref().filter(|_| !args.plan.plan) else {
-        return common.device.run(Planning { args, dataset, vocabulary, rows, options, shell });
+        return device.run(Planning { args, dataset, vocabulary, rows, options, shell, device });
     };
     claim_folder(output, &[RANKING_FILE, SHIFTS_FILE, UNFINISHED[0], UNFINISHED[1]])?;
-    let run = Perturbing { args, output, dataset, vocabulary, rows, reading, options, shell };
-    common.device.run(run)
+    let run =
+        Perturbing { args, output, dataset, vocabulary, rows, reading, options, shell, device };
+    device.run(run)
 }
 
 struct Perturbing<'a> {
@@ -213,12 +246,13 @@ struct Perturbing<'a> {
     reading: EmbedOptions,
     options: PerturbOptions,
     shell: &'a Shell,
+    device: DeviceChoice,
 }
 
 impl Job for Perturbing<'_> {
     fn run<B: Backend>(mut self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
-        self.options.max_length = config.max_position_embeddings;
+        self.args.fit(&mut self.options, &config, self.device)?;
         let reader = CellReader::new(&config, &self.dataset, &self.vocabulary)?;
         let precision = self.args.cells.precision;
         // Embedded here, so that the full encoder is gone when its cells are perturbed.

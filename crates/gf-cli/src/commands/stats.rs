@@ -1,5 +1,6 @@
 //! `gf stats`
 
+mod combinations;
 mod groups;
 mod pickles;
 
@@ -24,6 +25,8 @@ use crate::{failure::Failure, outputs::claim_file, shell::Shell};
     gf stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv \\\n    \
     --mode goal-state-shift --goal nf --alternatives hcm -o goal.csv\n  \
     gf stats pickles/ --vocab token_dictionary.pkl --mode mixture-model -o impact.csv\n  \
+    gf stats pairs/shifts.arrow --singles single/shifts.arrow --vocab cells.dataset/vocabulary.tsv \\\n    \
+    --mode mixture-model -o pairs.csv\n  \
     gf stats gata4/shifts.arrow --vocab cells.dataset/vocabulary.tsv \\\n    \
     --mode compare-groups --groups targets.tsv --tests tests.csv \\\n    \
     --figure targets.svg -o targets.csv\n\n\
@@ -47,6 +50,10 @@ pub struct StatsArgs {
     /// Results of the null cells.
     #[arg(long, required_if_eq("mode", "vs-null"), value_name = "RESULTS")]
     null: Option<PathBuf>,
+    /// Results of the same genes one by one: mixture-model of pairs with an anchor (perturb
+    /// --anchor) then sets them against the sum of what both genes do alone.
+    #[arg(long, value_name = "RESULTS")]
+    singles: Option<PathBuf>,
     /// What a gene's shifts are tested against.
     #[arg(long, value_enum, default_value = "others")]
     pool: PoolArg,
@@ -89,6 +96,9 @@ pub fn run(args: &StatsArgs, shell: &Shell) -> Result<(), Failure> {
     let annotation = Annotation::shipped()?;
     let symbol = |id: &str| symbol(annotation, id);
     let names = GeneNames { vocabulary: &vocabulary, symbol: &symbol };
+    if let Some(singles) = &args.singles {
+        return combinations::run(args, singles, &names, shell);
+    }
     let observations = read(&args.results)?;
     let comparison = write(args, &observations, &names, shell)?;
     let n_genes = observations.cells.len();

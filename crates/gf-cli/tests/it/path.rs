@@ -50,18 +50,22 @@ fn counts_become_ranked_genes_and_a_page() {
     let number = |key: &str| plan[key].as_f64().unwrap();
     let hours = number("operations") / number("operations_per_second") / 3600.0;
     assert!((number("cost") / (hours * 3600.0) - 1.0).abs() < 1e-9, "{plan}");
+    let small = json(folder, &format!("perturb {model} --max-cells 4 --plan --batch-tokens 100"));
+    assert!(small["activation_bytes"].as_u64() < plan["activation_bytes"].as_u64(), "{small}");
     let stats = "stats perturb/shifts.arrow --vocab cells.dataset/vocabulary.tsv";
     ok(folder, &format!("{stats} --mode aggregate-data -o cosines.csv"));
     let cosines = fs::read_to_string(folder.join("cosines.csv")).unwrap();
     let n_perturbations = perturbed["perturbations"].as_u64().unwrap();
     assert_eq!(cosines.lines().count() as u64, 1 + n_perturbations);
     for i in 1..=2 {
-        ok(folder, &format!("perturb {model} --max-cells 4 --shard {i}/2 -o part{i}"));
+        let small = "--batch-tokens 100";
+        ok(folder, &format!("perturb {model} --max-cells 4 --shard {i}/2 {small} -o part{i}"));
     }
     ok(folder, "merge part2/shifts.arrow part1/shifts.arrow -o merged.arrow");
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
     assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
 
+    pairs_are_compared(folder, model);
     groups_are_compared(folder, model);
 
     ok(folder, "report . -o report.html");
@@ -73,6 +77,36 @@ fn counts_become_ranked_genes_and_a_page() {
         "{} bytes",
         page.len()
     );
+}
+
+/// The gene of most cells with every other, against each by itself.
+fn pairs_are_compared(folder: &std::path::Path, model: &str) {
+    let mut ranking = csv::Reader::from_path(folder.join("perturb/ranking.csv")).unwrap();
+    let rows = ranking.records().map(Result::unwrap);
+    let anchor = rows.max_by_key(|row| row[6].parse::<usize>().unwrap()).unwrap()[3].to_owned();
+    let pairs = json(folder, &format!("perturb {model} --max-cells 4 --anchor {anchor} -o pairs"));
+    let line = "stats pairs/shifts.arrow --vocab cells.dataset/vocabulary.tsv -o pairs.csv";
+    let singles = "--singles perturb/shifts.arrow";
+    let compared = json(folder, &format!("{line} --mode mixture-model {singles}"));
+    assert_eq!(compared["left_out"], 0);
+    let mut table = csv::Reader::from_path(folder.join("pairs.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> = table.records().map(Result::unwrap).collect();
+    assert_eq!(compared["pairs"].as_u64().unwrap(), rows.len() as u64);
+    let detections: u64 = rows.iter().map(|row| row[11].parse::<u64>().unwrap()).sum();
+    assert_eq!(pairs["perturbations"], detections);
+    for row in &rows {
+        let [anchor, gene, sum, both, excess] =
+            [4, 5, 6, 7, 8].map(|column| row[column].parse::<f64>().unwrap());
+        assert_eq!((sum, excess), (1.0 - ((1.0 - anchor) + (1.0 - gene)), both - sum));
+    }
+    for (options, code, message) in [
+        (format!("{line} --mode aggregate-data {singles}"), 2, "mixture-model"),
+        (format!("{line} --mode mixture-model --singles part1/shifts.arrow"), 1, "other cells"),
+    ] {
+        let output = run(folder, &options);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(code) && error.contains(message), "{error}");
+    }
 }
 
 /// Two groups of genes that remain without ACTB, one name of no gene among them.

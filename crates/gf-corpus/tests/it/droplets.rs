@@ -2,11 +2,12 @@
 //! and what the test does when nothing but ambient RNA is there.
 
 use gf_corpus::{
-    Ambient, CellRanger22, CountMatrix, DropletCall, EmptyDrops, Error, Role, Threshold,
+    Ambient, Annotation, CallCells, CellRanger22, CountMatrix, DropletCall, EmptyDrops, Error,
+    FileLedger, IngestOptions, Role, Threshold, Verdict,
 };
 use proptest::prelude::*;
 
-use crate::support::{shared, text};
+use crate::support::{Mex, every_cell, run, shared, text};
 
 /// Totals of pbmc4k and whether Cell Ranger 2.1 called the droplet.
 fn pbmc4k() -> Option<(Vec<u64>, Vec<bool>)> {
@@ -284,6 +285,67 @@ fn real_cells_among_their_own_ambient() {
     // more counts. Of the calls, 1 % may be false: three at most on average.
     assert!(found.is_sorted_by(|a, b| a.0 < b.0), "{found:?}");
     assert!(found.iter().all(|&(_, empty)| empty <= 9), "{found:?}");
+}
+
+/// Droplets 0 to 19 are large cells, 20 to 49 small ones of few genes, 50 to 79 as small and
+/// ambient, and 2,000 ambient ones of 50 counts follow.
+fn unfiltered() -> Mex {
+    let shares = |of: fn(usize) -> f64| Draws::new(&(1..=300).map(of).collect::<Vec<f64>>(), 3);
+    let mut ambient = shares(|gene| 1.0 / gene as f64);
+    let mut cell = shares(|gene| f64::from(gene > 250));
+    let droplets = (0..2_080).map(|droplet| match droplet {
+        0..20 => cell.droplet(5_000),
+        20..50 => cell.droplet(300),
+        50..80 => ambient.droplet(300),
+        _ => ambient.droplet(50),
+    });
+    let entries: Vec<(usize, usize, &str)> = droplets
+        .enumerate()
+        .flat_map(|(droplet, row)| row.into_iter().map(move |(gene, _)| (gene, droplet)))
+        .map(|(gene, droplet)| (gene as usize, droplet, "1"))
+        .collect();
+    let genes = Annotation::shipped().unwrap().genes();
+    let ids: Vec<String> = genes.iter().take(300).map(|gene| gene.id.to_string()).collect();
+    Mex::new(&ids.iter().map(String::as_str).collect::<Vec<_>>(), 2_080, &entries)
+}
+
+fn ingested(mex: &Mex, droplets: CallCells) -> Result<(Vec<String>, FileLedger), Error> {
+    let folder = tempfile::tempdir().unwrap();
+    let input = mex.write(folder.path(), "");
+    let options = IngestOptions { droplets: Some(droplets), ..every_cell() };
+    let (_corpus, corpus, ledger) = run(&[input], &options)?;
+    let ids = corpus.blocks().flat_map(|block| block.unwrap().cell_ids).collect();
+    Ok((ids, ledger.files.into_iter().next().unwrap()))
+}
+
+#[test]
+fn an_ingest_calls_cells_by_totals_and_by_genes() {
+    let mex = unfiltered();
+    let names = |droplets: std::ops::Range<usize>| -> Vec<String> {
+        droplets.map(|droplet| format!("CELL{droplet}-1")).collect()
+    };
+    let by_totals = CellRanger22 { expected_cells: 20, ..CellRanger22::default() };
+    let (ids, file) = ingested(&mex, CallCells { by_totals, by_genes: None }).unwrap();
+    assert_eq!(ids, names(0..20));
+    assert_eq!((file.droplet_threshold, file.droplet_test), (Some(500), None));
+
+    let test = EmptyDrops { min_counts: 101, simulations: 2_000, ..small() };
+    let (ids, file) = ingested(&mex, CallCells { by_totals, by_genes: Some(test) }).unwrap();
+    assert_eq!(ids, names(0..50));
+    let found = file.droplet_test.unwrap();
+    assert_eq!((found.n_ambient, found.n_candidates, found.n_cells), (2_000, 60, 30));
+    assert_eq!(file.cells.dropped[&Verdict::EmptyDroplet], 2_030);
+}
+
+#[test]
+fn without_ambient_droplets_nothing_is_tested() {
+    let by_totals = CellRanger22 { expected_cells: 20, ..CellRanger22::default() };
+    let test = EmptyDrops { min_counts: 40, ..EmptyDrops::default() };
+    let droplets = CallCells { by_totals, by_genes: Some(test) };
+    let (ids, file) = ingested(&unfiltered(), droplets).unwrap();
+    let found = file.droplet_test.unwrap();
+    assert_eq!((found.n_ambient, found.n_candidates, found.n_cells), (0, 2_060, 0));
+    assert_eq!(ids.len(), 20);
 }
 
 #[test]

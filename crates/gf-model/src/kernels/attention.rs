@@ -16,7 +16,7 @@ use super::{
 const QUERIES: usize = 96;
 /// Keys between two rescalings of the running sums.
 const KEYS: usize = 256;
-/// Numbers that are reduced side by side.
+/// Numbers that are summed side by side.
 const LANES: usize = 32;
 
 /// `softmax(q·kᵀ/√d_head)·v` per head, over the real keys of each row.
@@ -96,7 +96,7 @@ impl Tiled for Block<'_> {
             for first in (0..*length).step_by(KEYS) {
                 let n_keys = KEYS.min(length - first);
                 state.score::<S, ROWS>(simd, keys, first, n_keys);
-                state.exponentiate(n_keys);
+                state.exponentiate(simd, n_keys);
                 state.mix::<S, ROWS>(simd, values, first, n_keys);
             }
             let outputs = self.output.chunks_exact_mut(*d_model);
@@ -175,14 +175,19 @@ impl State {
     /// Scores to exponentials below the largest score so far; what was summed under a
     /// smaller one shrinks.
     #[inline(always)]
-    fn exponentiate(&mut self, n_keys: usize) {
+    fn exponentiate<S: Simd>(&mut self, simd: S, n_keys: usize) {
+        // What fills the last vector up weighs nothing.
+        let n_filled = n_keys.next_multiple_of(S::F32_LANES);
         let rows = self.scores.chunks_exact_mut(KEYS).zip(self.mixed.chunks_exact_mut(self.width));
         for ((scores, mixed), (top, total)) in rows.zip(self.top.iter_mut().zip(&mut self.total)) {
-            let scores = &mut scores[..n_keys];
-            let highest = max(scores).max(*top);
-            let shrink = exp(*top - highest);
+            scores[n_keys..n_filled].fill(f32::NEG_INFINITY);
+            let (vectors, _) = S::as_mut_simd_f32s(&mut scores[..n_filled]);
+            let highest = max(simd, vectors).max(*top);
+            let below = simd.splat_f32s(highest);
+            vectors.iter_mut().for_each(|x| *x = exp(simd, simd.sub_f32s(*x, below)));
+            let shrink = (*top - highest).exp();
             mixed.iter_mut().for_each(|sum| *sum *= shrink);
-            *total = *total * shrink + exp_and_sum(scores, highest);
+            *total = *total * shrink + sum(&scores[..n_keys]);
             *top = highest;
         }
     }
@@ -219,66 +224,91 @@ impl State {
 }
 
 #[inline(always)]
-fn max(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    for chunk in values.chunks(LANES) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, &x)| *lane = lane.max(x));
-    }
-    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+fn max<S: Simd>(simd: S, values: &[S::f32s]) -> f32 {
+    let lowest = simd.splat_f32s(f32::NEG_INFINITY);
+    simd.reduce_max_f32s(values.iter().fold(lowest, |max, &x| simd.max_f32s(max, x)))
 }
 
-/// Replaces each `x` by `exp(x − highest)`, and gives their sum.
+/// The sum, in an order that the width of the vectors does not change.
 #[inline(always)]
-fn exp_and_sum(values: &mut [f32], highest: f32) -> f32 {
+fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
-    let mut add = |chunk: &mut [f32]| {
-        for (lane, x) in lanes.iter_mut().zip(chunk) {
-            *x = exp(*x - highest);
-            *lane += *x;
-        }
-    };
-    let (chunks, rest) = values.as_chunks_mut::<LANES>();
-    chunks.iter_mut().for_each(|chunk| add(chunk));
-    add(rest);
+    for chunk in values.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    }
     lanes.into_iter().sum()
 }
 
 /// `e^x` for `x ≤ 0`, to 1e-7 of its value: a power of two by the exponent's bits, the
 /// rest by the polynomial of Cephes (`expf.c`); 0 below the smallest normal number.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     /// Adding it rounds to a whole number, in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     const LOWEST: f32 = -87.0;
-    const POLYNOMIAL: [f32; 6] =
-        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    const POLYNOMIAL: [f32; 8] =
+        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5, 1.0, 1.0];
+    let number = |x| simd.splat_f32s(x);
+    let too_low = simd.less_than_f32s(x, number(LOWEST));
     // Not `max`, which would turn what is no number into one.
-    let y = if x < LOWEST { LOWEST } else { x };
-    let rounded = y * std::f32::consts::LOG2_E + ROUND;
-    let power = rounded - ROUND;
+    let x = simd.select_f32s(too_low, number(LOWEST), x);
+    let rounded = simd.mul_add_f32s(x, number(std::f32::consts::LOG2_E), number(ROUND));
+    let power = simd.sub_f32s(rounded, number(ROUND));
     // ln 2 in two parts, the first with few enough digits for an exact product.
-    let rest = y - power * 0.693_359_4 + power * 2.121_944_4e-4;
-    let sum = POLYNOMIAL.iter().fold(0.0, |sum, c| sum * rest + c);
-    let scale = f32::from_bits((rounded.to_bits() << 23).wrapping_add(1.0_f32.to_bits()));
-    if x < LOWEST { 0.0 } else { (sum * rest * rest + rest + 1.0) * scale }
+    let rest = simd.mul_add_f32s(power, number(-0.693_359_4), x);
+    let rest = simd.mul_add_f32s(power, number(2.121_944_4e-4), rest);
+    let times_rest = |sum, &c: &f32| simd.mul_add_f32s(sum, rest, number(c));
+    let sum = POLYNOMIAL.iter().fold(number(0.0), times_rest);
+    let exponent = simd.wrapping_dyn_shl_u32s(
+        simd.transmute_u32s_f32s(rounded),
+        simd.splat_u32s(f32::MANTISSA_DIGITS - 1),
+    );
+    let scale = simd.add_u32s(exponent, simd.splat_u32s(1.0_f32.to_bits()));
+    let value = simd.mul_f32s(sum, simd.transmute_f32s_u32s(scale));
+    simd.select_f32s(too_low, number(0.0), value)
 }
 
 #[cfg(test)]
 mod tests {
+    use pulp::WithSimd;
+
     use super::*;
 
     /// Eight rounding steps of f32.
     const EXP_TOLERANCE: f64 = 1e-6;
 
-    #[test]
-    fn exponentials() {
-        for i in 0..100_000 {
-            let x = -0.0009 * i as f32;
-            let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
-            let error = (found - expected).abs() / expected.max(f64::from(f32::MIN_POSITIVE));
+    /// `exp` of each number, by this processor's vectors or one after the other.
+    struct Exponentials<'a>(&'a mut [f32]);
+
+    impl WithSimd for Exponentials<'_> {
+        type Output = ();
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+            assert!(rest.is_empty());
+            vectors.iter_mut().for_each(|x| *x = exp(simd, *x));
+        }
+    }
+
+    #[track_caller]
+    fn check_exponentials(run: impl Fn(Exponentials<'_>)) {
+        let numbers: Vec<f32> = (0..102_400).map(|i| -0.0009 * i as f32).collect();
+        let mut found = numbers.clone();
+        run(Exponentials(&mut found));
+        for (&x, found) in numbers.iter().zip(found) {
+            let expected = f64::from(x).exp();
+            let error = (f64::from(found) - expected).abs() / expected;
             assert!(x < -87.0 || error < EXP_TOLERANCE, "exp({x}) is {found}, expected {expected}");
         }
-        assert_eq!((exp(0.0), exp(-88.0), exp(f32::NEG_INFINITY)), (1.0, 0.0, 0.0));
-        assert!(exp(f32::NAN).is_nan());
+        let mut edges = [0.0, -88.0, f32::NEG_INFINITY, f32::NAN].repeat(8);
+        run(Exponentials(&mut edges));
+        assert_eq!(edges[..3], [1.0, 0.0, 0.0]);
+        assert!(edges[3].is_nan());
+    }
+
+    #[test]
+    fn exponentials() {
+        check_exponentials(|work| pulp::Arch::new().dispatch(work));
+        check_exponentials(|work| work.with_simd(pulp::Scalar));
     }
 }

@@ -4,12 +4,15 @@
 use std::path::Path;
 
 use gf_perturb::{
+    Effect,
     output::{self, GeneNames},
     stats::{
-        Mixture, Pool, RankPool, aggregate_gene_shifts, benjamini_hochberg, compare_groups,
-        goal_state_shift, mean_shifts, mixture_model, python_sample, rank_sum, vs_null,
+        Combinations, Mixture, Pool, RankPool, aggregate_gene_shifts, benjamini_hochberg,
+        compare_groups, goal_state_shift, mean_shifts, mixture_model, python_sample, rank_sum,
+        vs_null,
     },
 };
+use gf_tokenize::TokenId;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -226,4 +229,42 @@ proptest! {
         prop_assert!((with.z - rank_sum(&gene, &all).z).abs() < P_TOLERANCE);
         prop_assert!((without.z - rank_sum(&gene, &others).z).abs() < P_TOLERANCE);
     }
+}
+
+#[test]
+fn pairs_are_set_against_their_genes_in_the_same_cells() {
+    let effect = |genes: &[u32], cosine| Effect {
+        genes: genes.iter().copied().map(TokenId).collect(),
+        cosine,
+        shifts: Vec::new(),
+        affected: Vec::new(),
+    };
+    let mut combinations = Combinations::default();
+    combinations.add(
+        &[effect(&[1, 2], 0.25), effect(&[1, 3], 0.5)],
+        &[effect(&[1], 0.75), effect(&[2], 0.75), effect(&[3], 0.5)],
+    );
+    // Here 3 is not perturbed by itself, and 4 is in no pair.
+    combinations.add(
+        &[effect(&[1, 2], 0.5), effect(&[1, 3], 0.5)],
+        &[effect(&[1], 0.5), effect(&[2], 1.0), effect(&[4], 0.5)],
+    );
+    assert_eq!(combinations.n_left_out, 1);
+    let rows = combinations.finish().unwrap();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let impact = &row.impact;
+            let cosines = [row.anchor, row.gene, row.sum(), impact.mean_cosine, row.excess()];
+            (impact.genes[1].0, impact.is_impact, impact.n_detections, cosines)
+        })
+        .collect();
+    // Means of 2: 0.625 and 0.875, together 0.375; of 3: 0.75 and 0.5, together 0.5.
+    assert_eq!(
+        found,
+        [
+            (2, true, 2, [0.625, 0.875, 0.5, 0.375, -0.125]),
+            (3, false, 1, [0.75, 0.5, 0.25, 0.5, 0.25]),
+        ]
+    );
 }

@@ -57,6 +57,14 @@ impl Rows {
         }
     }
 
+    /// None yet, with room for as many as these have: batches are alike.
+    pub(super) fn alike(&self, options: &WriterOptions) -> Self {
+        let mut rows = Self::new(options);
+        rows.tokens.reserve(self.tokens.len());
+        rows.counts.iter_mut().zip(&self.counts).for_each(|(new, old)| new.reserve(old.len()));
+        rows
+    }
+
     pub(super) fn len(&self) -> usize {
         self.lengths.len()
     }

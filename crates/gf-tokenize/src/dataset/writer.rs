@@ -203,7 +203,8 @@ impl DatasetWriter {
         if self.rows.len() == 0 {
             return Ok(());
         }
-        let rows = std::mem::replace(&mut self.rows, Rows::new(&self.options));
+        let empty = self.rows.alike(&self.options);
+        let rows = std::mem::replace(&mut self.rows, empty);
         let shard = match &mut self.shard {
             Some(shard) => shard,
             None => self.open_shard()?,

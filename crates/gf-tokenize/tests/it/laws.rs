@@ -185,6 +185,14 @@ fn ties_keep_the_order_of_the_columns() {
 }
 
 #[test]
+fn values_that_differ_in_their_last_digits_are_told_apart() {
+    let genes = [1, 2, 3].map(gene);
+    let medians = genes.into_iter().zip([1.0 + 3e-12, 1.0, 1.0 + 1e-12]);
+    let encoder = RankEncoder::from_medians(Vocabulary::from_genes(genes), medians, 4096).unwrap();
+    assert_eq!(encode(&encoder, &genes, &[4, 4, 4]), Some((vec![2, 5, 6, 4, 3], false)));
+}
+
+#[test]
 fn encoders_that_cannot_be() {
     let genes = [1, 2, 3].map(gene);
     let encoder = |median, max_len| {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::PerturbArgs;
 use crate::{
     commands::cells::{Precision, Ready},
-    device::Job,
+    device::{DeviceChoice, Job},
     failure::Failure,
     render,
     shell::Shell,
@@ -78,12 +78,13 @@ pub struct Planning<'a> {
     pub rows: Vec<usize>,
     pub options: PerturbOptions,
     pub shell: &'a Shell,
+    pub device: DeviceChoice,
 }
 
 impl Job for Planning<'_> {
     fn run<B: Backend>(mut self, device: &B::Device) -> Result<(), Failure> {
         let (config, stored) = self.args.cells.load::<B>(device)?;
-        self.options.max_length = config.max_position_embeddings;
+        self.args.fit(&mut self.options, &config, self.device)?;
         let floats = match self.args.cells.precision {
             Precision::F16 | Precision::Bf16 => NumberFormat::F16,
             _ => NumberFormat::F32,

@@ -63,7 +63,10 @@ pub fn detections(genes: &[RankedGene]) -> String {
         leading(genes).iter().take(N_NAMED).map(|gene| (point(gene), gene.name.as_str())).collect();
     let plots = vec![points(genes.iter().map(point), ACCENT), names(&named)];
     let y = format!("Mean shift, 1 − cosine{}", times_power(power));
-    let layout = layout(&plots, "Cells with the gene", &y).with_y_axis_min(0.0);
+    let most = genes.iter().map(|gene| gene.detections as f64).fold(0.0, f64::max);
+    let layout = layout(&plots, "Cells with the gene", &y)
+        .with_y_axis_min(0.0)
+        .with_x_tick_step(round_step(most / TICKS).max(1.0));
     finish(render_to_svg(plots, layout), "Mean shift of each gene against the cells that have it")
 }
 

@@ -95,6 +95,8 @@ mod processor {
 
 #[cfg(target_arch = "x86_64")]
 mod processor {
+    use std::arch::x86_64::_mm512_dpwssd_epi32;
+
     use pulp::{
         NullaryFnOnce, cast, i8x16, i8x32, i32x8, i32x16,
         x86::{V3, V4},
@@ -144,6 +146,36 @@ mod processor {
         }
     }
 
+    pulp::simd_type! {
+        /// AVX-512 where one instruction multiplies pairs and adds them to a sum.
+        struct Vnni {
+            avx512f: "avx512f",
+            avx512bw: "avx512bw",
+            avx512vnni: "avx512vnni",
+        }
+    }
+
+    impl Pairs for Vnni {
+        type Words = i32x16;
+        type Bytes = i8x32;
+
+        #[inline(always)]
+        fn widen(self, pairs: i8x32) -> i32x16 {
+            cast(self.avx512bw._mm512_cvtepi8_epi16(cast(pairs)))
+        }
+
+        #[inline(always)]
+        fn splat(self, word: i32) -> i32x16 {
+            cast(self.avx512f._mm512_set1_epi32(word))
+        }
+
+        #[inline(always)]
+        fn add_products(self, sum: i32x16, a: i32x16, b: i32x16) -> i32x16 {
+            // SAFETY: a `Vnni` exists only where the processor has this instruction.
+            cast(unsafe { _mm512_dpwssd_epi32(cast(sum), cast(a), cast(b)) })
+        }
+    }
+
     struct Run<P, W, const ROWS: usize>(P, W);
 
     impl<P: Pairs, W: Work, const ROWS: usize> NullaryFnOnce for Run<P, W, ROWS> {
@@ -165,10 +197,11 @@ mod processor {
     }
 
     pub fn dispatch(work: impl Work) {
-        match (V4::try_new(), V3::try_new()) {
-            (Some(simd), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
-            (None, Some(simd)) => simd.vectorize(Run::<_, _, 6>(simd, work)),
-            (None, None) => work.run::<_, 4>(Portable),
+        match (Vnni::try_new(), V4::try_new(), V3::try_new()) {
+            (Some(simd), Some(_), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
+            (_, Some(simd), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
+            (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 6>(simd, work)),
+            (_, None, None) => work.run::<_, 4>(Portable),
         }
     }
 }
