@@ -15,11 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::nn::Linear;
+use burn::{nn::Linear, tensor::FloatDType};
 use burn_flex::{Flex, FlexDevice};
 use gf_embed::{CellReader, EmbedOptions, Readout, embed_cells};
 use gf_model::{Encoder, Projection, checkpoint::load_encoder};
-use gf_perturb::{CellChoice, CellShifts, PerturbOptions, choose_cells, run};
+use gf_perturb::{CellChoice, CellShifts, PerturbOptions, choose_cells, perturbation::Edit, run};
 use gf_quant::{Nf4Linear, int8::Activations, nf4::Nf4, quantize_int8, quantize_nf4};
 use gf_tokenize::Dataset;
 
@@ -41,6 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(output)?;
     let study = Study { reader, max_length: config.max_position_embeddings, n_cells, output };
 
+    study.write("f64", &dense.clone().cast(FloatDType::F64))?;
+    study.write("int8-weights", &quantize_int8(dense.clone(), Activations::Float))?;
     study.write("int8", &quantize_int8(dense.clone(), Activations::Int8))?;
     study.write("llm-int8", &quantize_int8(dense.clone(), Activations::LLM_INT8))?;
     study.write("nf4", &dense.clone().map_projections(|linear| single_nf4(&linear)))?;
@@ -71,7 +73,9 @@ impl Study<'_> {
     ) -> Result<(), Box<dyn Error>> {
         self.embed(&format!("{format}-cls.csv"), encoder, Readout::Cls)?;
         self.embed(&format!("{format}-cell.csv"), encoder, Readout::Cell)?;
-        self.delete(&format!("{format}-deletions.csv"), encoder)?;
+        self.perturb(&format!("{format}-delete-cls.csv"), encoder, Edit::Delete, Readout::Cls)?;
+        self.perturb(&format!("{format}-delete-cell.csv"), encoder, Edit::Delete, Readout::Cell)?;
+        self.perturb(&format!("{format}-front-cls.csv"), encoder, Edit::Overexpress, Readout::Cls)?;
         println!("{format}: {}", self.output.display());
         Ok(())
     }
@@ -90,12 +94,16 @@ impl Study<'_> {
         Ok(table.write_csv(&self.output.join(name))?)
     }
 
-    fn delete<P: Projection<Flex>>(
+    fn perturb<P: Projection<Flex>>(
         &self,
         name: &str,
         encoder: &Encoder<Flex, P>,
+        edit: Edit,
+        readout: Readout,
     ) -> Result<(), Box<dyn Error>> {
         let options = PerturbOptions {
+            edit,
+            readout,
             batches_at_once: BATCHES_AT_ONCE,
             ..PerturbOptions::new(self.max_length)
         };
