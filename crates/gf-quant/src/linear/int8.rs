@@ -79,9 +79,14 @@ impl<B: Backend> Int8Linear<B> {
     }
 
     /// `max(forward(input), floor)` by the processor's kernel, where `input` is in host
-    /// memory and rounded to bytes throughout.
+    /// memory and rounded to bytes.
     fn on_processor(&self, input: &Tensor<B, 3>, floor: f32) -> Option<Tensor<B, 3>> {
-        if !flex::is_flex::<B>() || self.activations != Activations::Int8 {
+        let threshold = match self.activations {
+            Activations::Float => return None,
+            Activations::Int8 => None,
+            Activations::Int8WithOutliers(threshold) => Some(threshold),
+        };
+        if !flex::is_flex::<B>() {
             return None;
         }
         let panels = self.panels.get_or_init(|| {
@@ -89,7 +94,7 @@ impl<B: Backend> Int8Linear<B> {
             Panels::new(&codes, self.d_input)
         });
         let bias = self.bias.as_ref().map(|bias| bias.val());
-        panels.product(input, &self.scale.val(), bias.as_ref(), floor)
+        panels.product(input, &self.scale.val(), bias.as_ref(), floor, threshold)
     }
 
     /// The form for every backend.
