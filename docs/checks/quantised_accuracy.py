@@ -111,15 +111,29 @@ def agreement(output, number_format):
 
 
 def rankings(output, number_format, readout):
-    """Agreement of shifts with those of f32; the change in units of the median shift."""
+    """Agreement of shifts with those of f32, and the median of what is added to a shift."""
     full, full_means = deletions(output / f"f32-deletions-{readout}.csv")
     found, found_means = deletions(output / f"{number_format}-deletions-{readout}.csv")
     x, y = (np.array([shifts[key] for key in full]) for shifts in [full, found])
     genes = sorted(full_means)
     mean = spearmanr([full_means[g] for g in genes], [found_means[g] for g in genes]).statistic
     shared = len(top(full_means) & top(found_means))
-    change = np.median(y - x) / np.median(x)
-    return [f"{spearmanr(x, y).statistic:.4f}", f"{mean:.4f}", f"{shared}", f"{change:+.1%}"]
+    each, beyond = spearmanr(x, y).statistic, beyond_position(full, found)
+    added = np.median(y - x)
+    return [f"{each:.4f}", f"{mean:.4f}", f"{shared}", f"{beyond:.3f}", f"{added:+.1e}"]
+
+
+def beyond_position(full, found):
+    """Partial rank correlation given the deleted gene's position, the mean over cells."""
+    cells = collections.defaultdict(list)
+    for cell, token in full:  # In the order of the cell's genes.
+        cells[cell].append((cell, token))
+    partial = []
+    for keys in cells.values():
+        x, y, z = [full[key] for key in keys], [found[key] for key in keys], range(len(keys))
+        xy, xz, yz = (spearmanr(a, b).statistic for a, b in [(x, y), (x, z), (y, z)])
+        partial.append((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+    return np.mean(partial)
 
 
 def table(title, header, rows):
@@ -141,7 +155,8 @@ def compute(name, counts, label, formats):
 
 CLASSIFIER = ["format", "accuracy, CLS", "macro F1, CLS", "accuracy, mean", "macro F1, mean"]
 AGREEMENT = ["1 − cosine, CLS", "at most", "1 − cosine, mean of genes", "at most"]
-RANKINGS = ["format", "Spearman, deletions", "genes", f"of the first {TOP_GENES} genes", "change"]
+RANKINGS = ["format", "Spearman, deletions", "genes", f"of the first {TOP_GENES} genes"]
+RANKINGS += ["deletions, given position", "added to a shift"]
 for name, (counts, label, formats) in SETS.items():
     output, labels = compute(name, counts, label, ["f32", *formats])
     rows = []
