@@ -68,8 +68,8 @@ pub fn stored_format(folder: &Path) -> Result<Option<WeightFormat>, Error> {
     }
 }
 
-/// Loads the encoder of a folder with projections in 4-bit NormalFloat; dense ones are
-/// quantised one by one. Heads are left unread.
+/// Loads the encoder of a folder, in any layout of [`Checkpoint`], with projections in 4-bit
+/// NormalFloat; dense ones are quantised one by one. Heads are left unread.
 ///
 /// # Errors
 ///
@@ -84,8 +84,8 @@ pub fn load_nf4_encoder<B: Backend>(
     })
 }
 
-/// Loads the encoder of a folder with projections in signed bytes; dense ones are
-/// quantised one by one. Heads are left unread.
+/// Loads the encoder of a folder, in any layout of [`Checkpoint`], with projections in signed
+/// bytes; dense ones are quantised one by one. Heads are left unread.
 ///
 /// # Errors
 ///
