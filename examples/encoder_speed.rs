@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let work = Work { config, length, batch };
     println!("matrix product: {:.0} GFLOP per CPU second", work.product_rate());
     work.report("f32", &encoder.clone().pack());
-    work.report("int8", &quantize_int8(encoder, Activations::Int8));
+    work.report("int8", &quantize_int8(encoder.clone(), Activations::Int8));
+    work.report("llm-int8", &quantize_int8(encoder, Activations::LLM_INT8));
     Ok(())
 }
 

@@ -1,11 +1,13 @@
-//! What an encoder says of cells in five number formats, as files that
+//! What an encoder says of cells in several number formats, as files that
 //! `docs/checks/quantised_accuracy.py` makes docs/QUANTISATION.md of.
 //!
 //! `cargo run --release -p gf-examples --example quantised_accuracy -- \
-//!     MODEL DATASET OUTPUT N_CELLS`
+//!     MODEL DATASET OUTPUT N_CELLS FORMAT...`
 //!
-//! For each format FORMAT: FORMAT-cls.csv and FORMAT-cell.csv, the embeddings of all cells, and
-//! FORMAT-deletions.csv, the shift of each gene's deletion in N_CELLS cells drawn at random.
+//! For each format FORMAT of f32, f64, int8-weights, int8, llm-int8, nf4 and nf4-double, and both
+//! read-outs, CLS and the mean of genes: FORMAT-cls.csv and FORMAT-cell.csv, the embeddings of all
+//! cells, and FORMAT-deletions-cls.csv and FORMAT-deletions-cell.csv, the shift of each gene's
+//! deletion in N_CELLS cells drawn at random.
 
 use std::{
     env,
@@ -15,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::nn::Linear;
+use burn::{nn::Linear, tensor::FloatDType};
 use burn_flex::{Flex, FlexDevice};
 use gf_embed::{CellReader, EmbedOptions, Readout, embed_cells};
 use gf_model::{Encoder, Projection, checkpoint::load_encoder};
@@ -30,8 +32,8 @@ const SEED: u64 = 42;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let [model, data, output, n_cells] = arguments.as_slice() else {
-        return Err("expected MODEL DATASET OUTPUT N_CELLS".into());
+    let [model, data, output, n_cells, formats @ ..] = arguments.as_slice() else {
+        return Err("expected MODEL DATASET OUTPUT N_CELLS FORMAT...".into());
     };
     let n_cells: usize = n_cells.to_string_lossy().parse()?;
     let (config, dense) = load_encoder::<Flex>(model, &FlexDevice)?;
@@ -40,12 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reader = CellReader::new(&config, &dataset, vocabulary)?;
     fs::create_dir_all(output)?;
     let study = Study { reader, max_length: config.max_position_embeddings, n_cells, output };
-
-    study.write("int8", &quantize_int8(dense.clone(), Activations::Int8))?;
-    study.write("llm-int8", &quantize_int8(dense.clone(), Activations::LLM_INT8))?;
-    study.write("nf4", &dense.clone().map_projections(|linear| single_nf4(&linear)))?;
-    study.write("nf4-double", &quantize_nf4(dense.clone()))?;
-    study.write("f32", &dense)
+    formats.iter().try_for_each(|format| study.run(&format.to_string_lossy(), dense.clone()))
 }
 
 /// NF4 with one f32 scale a block.
@@ -64,14 +61,28 @@ struct Study<'a> {
 }
 
 impl Study<'_> {
+    fn run(&self, format: &str, dense: Encoder<Flex>) -> Result<(), Box<dyn Error>> {
+        match format {
+            "f32" => self.write(format, &dense.pack()),
+            "f64" => self.write(format, &dense.cast(FloatDType::F64)),
+            "int8-weights" => self.write(format, &quantize_int8(dense, Activations::Float)),
+            "int8" => self.write(format, &quantize_int8(dense, Activations::Int8)),
+            "llm-int8" => self.write(format, &quantize_int8(dense, Activations::LLM_INT8)),
+            "nf4" => self.write(format, &dense.map_projections(|linear| single_nf4(&linear))),
+            "nf4-double" => self.write(format, &quantize_nf4(dense)),
+            other => Err(format!("found the format {other}, expected f32, f64, int8-weights, int8, llm-int8, nf4 or nf4-double").into()),
+        }
+    }
+
     fn write<P: Projection<Flex>>(
         &self,
         format: &str,
         encoder: &Encoder<Flex, P>,
     ) -> Result<(), Box<dyn Error>> {
-        self.embed(&format!("{format}-cls.csv"), encoder, Readout::Cls)?;
-        self.embed(&format!("{format}-cell.csv"), encoder, Readout::Cell)?;
-        self.delete(&format!("{format}-deletions.csv"), encoder)?;
+        for (name, readout) in [("cls", Readout::Cls), ("cell", Readout::Cell)] {
+            self.embed(&format!("{format}-{name}.csv"), encoder, readout)?;
+            self.delete(&format!("{format}-deletions-{name}.csv"), encoder, readout)?;
+        }
         println!("{format}: {}", self.output.display());
         Ok(())
     }
@@ -94,8 +105,10 @@ impl Study<'_> {
         &self,
         name: &str,
         encoder: &Encoder<Flex, P>,
+        readout: Readout,
     ) -> Result<(), Box<dyn Error>> {
         let options = PerturbOptions {
+            readout,
             batches_at_once: BATCHES_AT_ONCE,
             ..PerturbOptions::new(self.max_length)
         };

@@ -5,9 +5,10 @@
 
 BIN is the folder of `gf` and `examples/quantised_accuracy`, MODEL a dense model folder, VOCABULARY
 and MEDIANS what its training cells were tokenised with, SHARED the folder with data/, FOLDER one
-for what is written; sets that are complete there are not computed again. Three sets of labelled
+for what is written; formats that are complete there are not computed again. Three sets of labelled
 cells are tokenised and embedded in each number format, every gene is deleted in two cells of
-each; everything else is counted here. Needs numpy, pyarrow, scipy and scikit-learn.
+each; everything else is counted here. f64 shows what f32 itself rounds away; it is slow, so
+only one set has it. Needs numpy, pyarrow, scipy and scikit-learn.
 """
 
 import collections
@@ -26,17 +27,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 binaries, model, vocabulary, medians, shared, folder = map(Path, sys.argv[1:])
-FORMATS = ["f32", "int8", "llm-int8", "nf4", "nf4-double"]
+FORMATS = ["f32", "int8-weights", "int8", "llm-int8", "nf4", "nf4-double"]
+READOUTS = ["cls", "cell"]
 MAX_LENGTH = 512
 DELETED_CELLS = 2
 TOP_GENES = 100
 FOLDS = 5
 SEED = 0
-# File, column of labels.
+# File, column of labels, formats beside f32.
 SETS = {
-    "FACS PBMC": ("07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad", "cell_type"),
-    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type"),
-    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations"),
+    "FACS PBMC": (
+        "07_facs_pbmc_cellxgene_layout/facs_pbmc_rawX.h5ad",
+        "cell_type",
+        ["f64", *FORMATS[1:]],
+    ),
+    "PBMC 4k": ("03_pbmc4k_loom_h5/pbmc4k_sub120_v3.loom", "cell_type", FORMATS[1:]),
+    "PBMC 3k": ("02_pbmc3k_hg19/pbmc3k_first500_raw.h5ad", "seurat_annotations", FORMATS[1:]),
 }
 
 
@@ -94,50 +100,69 @@ def top(means):
 
 
 def agreement(output, number_format):
-    """Cosines with the embeddings of f32."""
+    """1 - cosine with the embeddings of f32, on average and at most."""
     row = []
-    for readout in ["cls", "cell"]:
+    for readout in READOUTS:
         _, full = embeddings(output / f"f32-{readout}.csv")
         _, found = embeddings(output / f"{number_format}-{readout}.csv")
-        similar = cosines(full, found)
-        row += [f"{similar.mean():.6f}", f"{similar.min():.6f}"]
+        distances = 1 - cosines(full, found)
+        row += [f"{distances.mean():.1e}", f"{distances.max():.1e}"]
     return row
 
 
-def rankings(output, number_format):
-    full, full_means = deletions(output / "f32-deletions.csv")
-    found, found_means = deletions(output / f"{number_format}-deletions.csv")
-    each = spearmanr([full[key] for key in full], [found[key] for key in full]).statistic
+def rankings(output, number_format, readout):
+    """Agreement of shifts with those of f32, and the median of what is added to a shift."""
+    full, full_means = deletions(output / f"f32-deletions-{readout}.csv")
+    found, found_means = deletions(output / f"{number_format}-deletions-{readout}.csv")
+    x, y = (np.array([shifts[key] for key in full]) for shifts in [full, found])
     genes = sorted(full_means)
     mean = spearmanr([full_means[g] for g in genes], [found_means[g] for g in genes]).statistic
-    return [f"{each:.4f}", f"{mean:.4f}", f"{len(top(full_means) & top(found_means))}"]
+    shared = len(top(full_means) & top(found_means))
+    each, beyond = spearmanr(x, y).statistic, beyond_position(full, found)
+    added = np.median(y - x)
+    return [f"{each:.4f}", f"{mean:.4f}", f"{shared}", f"{beyond:.3f}", f"{added:+.1e}"]
+
+
+def beyond_position(full, found):
+    """Partial rank correlation given the deleted gene's position, the mean over cells."""
+    cells = collections.defaultdict(list)
+    for cell, token in full:  # In the order of the cell's genes.
+        cells[cell].append((cell, token))
+    partial = []
+    for keys in cells.values():
+        x, y, z = [full[key] for key in keys], [found[key] for key in keys], range(len(keys))
+        xy, xz, yz = (spearmanr(a, b).statistic for a, b in [(x, y), (x, z), (y, z)])
+        partial.append((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+    return np.mean(partial)
 
 
 def table(title, header, rows):
     print(f"\n{title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
     for row in rows:
-        print(f"| {' | '.join(row)} |")
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
-def compute(name, counts, label):
+def compute(name, counts, label, formats):
     """Folder of the program's files, and the labels."""
     output, dataset = folder / name, folder / f"{name}.dataset"
-    if not (output / "f32-deletions.csv").exists():
+    if not dataset.exists():
         tokenise(dataset, counts, label)
-        program = binaries / "examples/quantised_accuracy"
-        subprocess.run([program, model, dataset, output, str(DELETED_CELLS)], check=True)
+    left = [f for f in formats if not (output / f"{f}-deletions-{READOUTS[-1]}.csv").exists()]
+    program = binaries / "examples/quantised_accuracy"
+    subprocess.run([program, model, dataset, output, str(DELETED_CELLS), *left], check=True)
     return output, labels_of(dataset, label)
 
 
 CLASSIFIER = ["format", "accuracy, CLS", "macro F1, CLS", "accuracy, mean", "macro F1, mean"]
-AGREEMENT = ["CLS: mean cosine", "least", "mean of genes: mean cosine", "least"]
-RANKINGS = ["format", "Spearman, deletions", "Spearman, genes", f"of the first {TOP_GENES} genes"]
-for name, (counts, label) in SETS.items():
-    output, labels = compute(name, counts, label)
+AGREEMENT = ["1 − cosine, CLS", "at most", "1 − cosine, mean of genes", "at most"]
+RANKINGS = ["format", "Spearman, deletions", "genes", f"of the first {TOP_GENES} genes"]
+RANKINGS += ["deletions, given position", "added to a shift"]
+for name, (counts, label, formats) in SETS.items():
+    output, labels = compute(name, counts, label, ["f32", *formats])
     rows = []
-    for number_format in FORMATS:
+    for number_format in ["f32", *formats]:
         row = [number_format]
-        for readout in ["cls", "cell"]:
+        for readout in READOUTS:
             scores = classify(*embeddings(output / f"{number_format}-{readout}.csv"), labels)
             row += [f"{score:.3f}" for score in scores]
         rows.append(row + agreement(output, number_format))
@@ -145,7 +170,8 @@ for name, (counts, label) in SETS.items():
     majority = max(cells.values()) / cells.total()
     title = f"{name}: {cells.total()} cells of {len(cells)} types, the most frequent {majority:.3f}"
     table(title, CLASSIFIER + AGREEMENT, rows)
-    shifts, means = deletions(output / "f32-deletions.csv")
-    size = np.median(list(shifts.values()))
-    title = f"{name}: {len(shifts)} deletions of {len(means)} genes in {DELETED_CELLS} cells, median shift {size:.1e}"
-    table(title, RANKINGS, [[f, *rankings(output, f)] for f in FORMATS[1:]])
+    for readout in READOUTS:
+        shifts, means = deletions(output / f"f32-deletions-{readout}.csv")
+        size = np.median(list(shifts.values()))
+        title = f"{name}, {readout}: {len(shifts)} deletions of {len(means)} genes in {DELETED_CELLS} cells, median shift {size:.1e}"
+        table(title, RANKINGS, [[f, *rankings(output, f, readout)] for f in formats])

@@ -9,7 +9,7 @@ use atomic_write_file::AtomicWriteFile;
 use burn::{module::Module, tensor::backend::Backend};
 use serde_json::Value;
 
-pub use crate::weights::store::{WEIGHTS_FILE, weight_files};
+pub use crate::weights::store::{TensorStore, WEIGHTS_FILE, weight_files};
 use crate::{
     CellClassifier, Encoder, EncoderConfig, Error, GeneClassifier, MaskedLm, MultiTaskClassifier,
     config::read_json,
@@ -18,7 +18,7 @@ use crate::{
         gene::GeneHead,
         multi_task::{MultiTaskHead, Pooling},
     },
-    weights::{self, keymap, store::TensorStore},
+    weights::{self, keymap},
 };
 
 /// File name of the configuration.
@@ -56,6 +56,11 @@ impl Checkpoint {
     /// The encoder's configuration.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
+    }
+
+    /// Every tensor of the folder, whatever model it is of.
+    pub fn tensors(&self) -> &TensorStore {
+        &self.store
     }
 
     /// Names of the classes of a cell or gene head; `LABEL_0`, `LABEL_1` where the

@@ -51,8 +51,11 @@ fn problem(store: &TensorStore, spec: &TensorSpec) -> Option<String> {
         return Some(format!("{name} has shape {:?}, expected {shape:?}", view.shape()));
     }
     let dtype = view.dtype();
-    let supported = matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16);
-    (!supported).then(|| format!("{name} has type {dtype:?}, expected F64, F32, F16 or BF16"))
+    (!is_float(dtype)).then(|| format!("{name} has type {dtype:?}, expected F64, F32, F16 or BF16"))
+}
+
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16)
 }
 
 /// Replaces every parameter of `module` by the tensor of its name in a store that

@@ -19,14 +19,14 @@ use burn::{
 };
 use gf_model::{
     Encoder, EncoderConfig,
-    checkpoint::{CONFIG_FILE, WEIGHTS_FILE},
+    checkpoint::{CONFIG_FILE, Checkpoint, TensorStore},
 };
 use safetensors::Dtype;
 
 use crate::{
     Error, Int8Linear, Nf4Linear,
     int8::{Activations, Int8Rows, quantize_weights},
-    tensors::TensorFile,
+    tensors::Checked,
 };
 
 pub use write::quantize_folder;
@@ -68,8 +68,8 @@ pub fn stored_format(folder: &Path) -> Result<Option<WeightFormat>, Error> {
     }
 }
 
-/// Loads the encoder of a folder with projections in 4-bit NormalFloat; dense ones are
-/// quantised one by one. Heads are left unread.
+/// Loads the encoder of a folder, in any layout of [`Checkpoint`], with projections in 4-bit
+/// NormalFloat; dense ones are quantised one by one. Heads are left unread.
 ///
 /// # Errors
 ///
@@ -84,8 +84,8 @@ pub fn load_nf4_encoder<B: Backend>(
     })
 }
 
-/// Loads the encoder of a folder with projections in signed bytes; dense ones are
-/// quantised one by one. Heads are left unread.
+/// Loads the encoder of a folder, in any layout of [`Checkpoint`], with projections in signed
+/// bytes; dense ones are quantised one by one. Heads are left unread.
 ///
 /// # Errors
 ///
@@ -103,14 +103,14 @@ pub fn load_int8_encoder<B: Backend>(
     })
 }
 
-fn read_or_quantize_rows(file: &TensorFile, place: &Place) -> Result<Int8Rows, Error> {
+fn read_or_quantize_rows(file: &TensorStore, place: &Place) -> Result<Int8Rows, Error> {
     let [d_output, d_input] = place.shape;
     let scales = format!("{}.SCB", place.name);
-    if !file.contains(&scales) {
+    if file.get(&scales).is_none() {
         return Ok(quantize_weights(&place.dense(file)?, d_input));
     }
     let codes = file.bytes(&place.weight(), Dtype::I8, d_output * d_input)?;
-    let absmax = file.floats(&scales, &[d_output])?;
+    let absmax = file.finite(&scales, &[d_output])?;
     Ok(Int8Rows { codes: codes.into_iter().map(|byte| byte as i8).collect(), absmax })
 }
 
@@ -145,17 +145,19 @@ impl Place {
         format!("{}.weight", self.name)
     }
 
-    fn dense(&self, file: &TensorFile) -> Result<Vec<f32>, Error> {
-        file.floats(&self.weight(), &self.shape)
+    fn dense(&self, file: &TensorStore) -> Result<Vec<f32>, Error> {
+        file.finite(&self.weight(), &self.shape)
     }
 
-    fn bias(&self, file: &TensorFile) -> Result<Vec<f32>, Error> {
-        file.floats(&format!("{}.bias", self.name), &self.shape[..1])
+    fn bias(&self, file: &TensorStore) -> Result<Vec<f32>, Error> {
+        file.finite(&format!("{}.bias", self.name), &self.shape[..1])
     }
 }
 
+const LAYERS: &str = "bert.encoder.layer.";
+
 fn layer_tensor(layer: usize, part: &str) -> String {
-    format!("bert.encoder.layer.{layer}.{part}")
+    format!("{LAYERS}{layer}.{part}")
 }
 
 /// Builds an encoder without ever making its dense projections: Burn draws a parameter
@@ -163,12 +165,13 @@ fn layer_tensor(layer: usize, part: &str) -> String {
 fn load<B: Backend, P>(
     folder: &Path,
     device: &B::Device,
-    projection: impl Fn(&TensorFile, &Place) -> Result<P, Error>,
+    projection: impl Fn(&TensorStore, &Place) -> Result<P, Error>,
 ) -> Result<(EncoderConfig, Encoder<B, P>), Error> {
-    let config = EncoderConfig::read(&folder.join(CONFIG_FILE))?;
-    let file = TensorFile::open(&folder.join(WEIGHTS_FILE))?;
+    let checkpoint = Checkpoint::open(folder)?;
+    check_names(&checkpoint)?;
+    let (config, file) = (checkpoint.config(), checkpoint.tensors());
     let mut dense = config.init_encoder::<B>(device)?;
-    let floats = Floats { file: &file, device };
+    let floats = Floats { file, device };
     let d_model = config.hidden_size;
     let embeddings = &mut dense.embeddings;
     for (table, name) in [
@@ -187,14 +190,29 @@ fn load<B: Backend, P>(
         let output = layer_tensor(k, "output.LayerNorm");
         floats.norm(&mut layer.feed_forward.layer_norm, &output, d_model)?;
     }
-    let projections = Place::all(&config).map(|place| projection(&file, &place));
+    let projections = Place::all(config).map(|place| projection(file, &place));
     let mut projections = projections.collect::<Result<Vec<P>, Error>>()?.into_iter();
     let next = |_| projections.next().expect("Place::all lists every projection");
-    Ok((config, dense.map_projections(next)))
+    Ok((config.clone(), dense.map_projections(next)))
+}
+
+/// Refuses tensors of an encoder's that the configuration has no place for: they would be
+/// left out without a word.
+fn check_names(checkpoint: &Checkpoint) -> Result<(), Error> {
+    let file = checkpoint.tensors();
+    let n_layers = checkpoint.config().num_hidden_layers;
+    let is_beyond = |name: &&str| {
+        let layer = name.strip_prefix(LAYERS).and_then(|below| below.split('.').next());
+        layer.is_some_and(|k| k.parse().map_or(true, |k: usize| k >= n_layers))
+    };
+    match file.names().find(is_beyond) {
+        None => Ok(()),
+        Some(name) => Err(file.error(name, "in the file", format!("{n_layers} layers"))),
+    }
 }
 
 struct Floats<'a, B: Backend> {
-    file: &'a TensorFile,
+    file: &'a TensorStore,
     device: &'a B::Device,
 }
 
@@ -204,7 +222,7 @@ impl<B: Backend> Floats<'_, B> {
         name: &str,
         shape: [usize; D],
     ) -> Result<Param<Tensor<B, D>>, Error> {
-        let values = self.file.floats(name, &shape)?;
+        let values = self.file.finite(name, &shape)?;
         let tensor = Tensor::from_data(TensorData::new(values, shape), self.device);
         Ok(Param::from_tensor(tensor))
     }

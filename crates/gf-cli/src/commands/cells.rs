@@ -22,7 +22,7 @@ use crate::{device::DeviceChoice, failure::Failure, model_folder, shell::Shell};
 /// Arguments that say which model reads which cells.
 #[derive(Debug, Args)]
 pub struct CellArgs {
-    /// Model folder (config.json and model.safetensors), or a repository in the local
+    /// Model folder (config.json and weights), or a repository in the local
     /// Hugging Face cache: ORG/NAME[@REVISION][:SUBFOLDER].
     #[arg(long, value_name = "DIR", value_parser = model_folder::parse)]
     pub model: PathBuf,
@@ -42,7 +42,7 @@ pub struct CellArgs {
 
 /// Number formats of the projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floating point.
     F32,
@@ -50,8 +50,11 @@ pub enum Precision {
     F16,
     /// 16-bit floating point with the exponents of f32, activations too; for GPUs.
     Bf16,
-    /// Signed bytes with a scale per output channel.
+    /// Signed bytes with a scale per output channel, activations too.
     Int8,
+    /// As int8, but columns in which an activation of the batch reaches 6.0 stay in floating
+    /// point (LLM.int8).
+    LlmInt8,
     /// 4-bit NormalFloat with doubly quantised scales.
     Nf4,
 }
@@ -63,6 +66,7 @@ impl std::fmt::Display for Precision {
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::LlmInt8 => "llm-int8",
             Self::Nf4 => "nf4",
         })
     }
@@ -112,6 +116,9 @@ impl<B: Backend> Stored<B> {
             (Self::Dense(encoder), Precision::Bf16) => half(encoder, FloatDType::BF16)?,
             (Self::Dense(encoder), Precision::Int8) => {
                 Ready::Int8(quantize_int8(encoder, Activations::Int8))
+            }
+            (Self::Dense(encoder), Precision::LlmInt8) => {
+                Ready::Int8(quantize_int8(encoder, Activations::LLM_INT8))
             }
             (Self::Dense(encoder), Precision::Nf4) => Ready::Nf4(quantize_nf4(encoder)),
             (Self::Int8(encoder), _) => Ready::Int8(encoder),
@@ -181,27 +188,30 @@ impl CellArgs {
         &self,
         device: &B::Device,
     ) -> Result<(EncoderConfig, Stored<B>), Failure> {
-        let own = match stored_format(&self.model)? {
-            None => {
-                let (config, encoder) = load_encoder(&self.model, device)?;
-                return Ok((config, Stored::Dense(encoder)));
-            }
-            Some(WeightFormat::Int8) => Precision::Int8,
-            Some(WeightFormat::Nf4) => Precision::Nf4,
+        let int8 = |activations| {
+            let (config, encoder) = load_int8_encoder(&self.model, activations, device)?;
+            Ok((config, Stored::Int8(encoder)))
         };
-        if self.precision != Precision::F32 && self.precision != own {
-            return Err(Failure::Usage(format!(
-                "--precision {}: {} holds {own}, expected --precision {own} or none",
-                self.precision,
-                self.model.display()
-            )));
+        match (stored_format(&self.model)?, self.precision) {
+            (None, _) => {
+                let (config, encoder) = load_encoder(&self.model, device)?;
+                Ok((config, Stored::Dense(encoder)))
+            }
+            (Some(WeightFormat::Int8), Precision::F32 | Precision::Int8) => int8(Activations::Int8),
+            (Some(WeightFormat::Int8), Precision::LlmInt8) => int8(Activations::LLM_INT8),
+            (Some(WeightFormat::Nf4), Precision::F32 | Precision::Nf4) => {
+                let (config, encoder) = load_nf4_encoder(&self.model, device)?;
+                Ok((config, Stored::Nf4(encoder)))
+            }
+            (Some(WeightFormat::Int8), _) => Err(self.holds("int8", "int8, llm-int8")),
+            (Some(WeightFormat::Nf4), _) => Err(self.holds("nf4", "nf4")),
         }
-        if own == Precision::Nf4 {
-            let (config, encoder) = load_nf4_encoder(&self.model, device)?;
-            return Ok((config, Stored::Nf4(encoder)));
-        }
-        let (config, encoder) = load_int8_encoder(&self.model, Activations::Int8, device)?;
-        Ok((config, Stored::Int8(encoder)))
+    }
+
+    fn holds(&self, own: &str, expected: &str) -> Failure {
+        let (precision, model) = (self.precision, self.model.display());
+        let found = format!("--precision {precision}: {model} holds {own}");
+        Failure::Usage(format!("{found}, expected --precision {expected} or none"))
     }
 
     /// How cells are read on a device.

@@ -23,7 +23,8 @@ use super::{
     cells::{Agreement, CellArgs, Precision, Stored, embed_rows},
 };
 use crate::{
-    args::Common, device::Job, failure::Failure, outputs::claim_folder, render, shell::Shell,
+    args::Common, device::Job, failure::Failure, model_folder, outputs::claim_folder, render,
+    shell::Shell,
 };
 
 /// Genes of a deletion ranking that are compared.
@@ -37,8 +38,9 @@ const TOP_GENES: usize = 100;
     as any other. Embeddings, norms and heads stay as they are."
 )]
 pub struct QuantizeArgs {
-    /// Model folder: config.json and model.safetensors.
-    #[arg(long, value_name = "DIR")]
+    /// Dense model folder (config.json and weights), or a repository in the local Hugging Face
+    /// cache: ORG/NAME[@REVISION][:SUBFOLDER].
+    #[arg(long, value_name = "DIR", value_parser = model_folder::parse)]
     model: PathBuf,
     /// Number format of the encoder's projections.
     #[arg(long, value_enum)]

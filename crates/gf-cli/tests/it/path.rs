@@ -1,6 +1,6 @@
 //! The whole path on the shipped cells.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::run::{CONFIG, json, ok, run, tokenized};
 
@@ -240,11 +240,14 @@ fn quantised_folders() {
         let shifts = json(folder, &format!("perturb {model} --max-cells 1 -o p-{format}"));
         assert_eq!(shifts["cells"], 1);
     }
+    llm_int8(folder);
     let printed = ok(folder, "quantize --model pretrain/model --to nf4 -o nf4");
     assert!(printed.contains("nf4+double"), "{printed}");
     for (line, code) in [
         ("quantize --model nf4 --to int8 -o again", 1),
         ("embed --model nf4 --data cells.dataset --precision int8 -o x.csv", 2),
+        ("embed --model nf4 --data cells.dataset --precision llm-int8 -o x.csv", 2),
+        ("embed --model int8 --data cells.dataset --precision nf4 -o x.csv", 2),
     ] {
         let output = run(folder, line);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -252,4 +255,23 @@ fn quantised_folders() {
         assert!(error.contains("expected"), "gf {line}: {error}");
     }
     assert!(!folder.join("again/model.safetensors").exists());
+}
+
+/// LLM.int8 is another arithmetic over the weights of int8.
+fn llm_int8(folder: &Path) {
+    let line = |model: &str| format!("--model {model} --data cells.dataset --precision llm-int8");
+    let own = json(folder, &format!("embed {} -o own.csv", line("int8")));
+    assert!(own["agreement"].is_null(), "{own}");
+    let converted = json(folder, &format!("embed {} -o converted.csv", line("pretrain/model")));
+    assert_eq!(converted["agreement"]["precision"], "llm-int8");
+    let cosine = converted["agreement"]["mean_cosine"].as_f64().unwrap();
+    assert!((0.999..1.0).contains(&cosine), "{cosine}");
+    let read = |name| fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!(read("own.csv"), read("converted.csv"));
+    let plan = json(folder, &format!("perturb {} --plan --max-cells 1", line("int8")));
+    let dense = "--model pretrain/model --data cells.dataset";
+    let full = json(folder, &format!("perturb {dense} --plan --max-cells 1"));
+    assert!(plan["weight_bytes"].as_u64() < full["weight_bytes"].as_u64(), "{plan}");
+    let shifts = json(folder, &format!("perturb {} --max-cells 1 -o p-llm", line("int8")));
+    assert_eq!(shifts["cells"], 1);
 }

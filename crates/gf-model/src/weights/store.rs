@@ -15,7 +15,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Deserialize;
 
-use super::torch;
+use super::{is_float, to_f32, torch};
 use crate::Error;
 
 /// File name of the weights that `transformers` and this crate write.
@@ -32,7 +32,7 @@ const N_LENGTH_BYTES: usize = 8;
 /// Every tensor of a checkpoint by name; a tensor's bytes are read when asked for.
 ///
 /// The files must not be changed while the store lives.
-pub(crate) struct TensorStore {
+pub struct TensorStore {
     path: PathBuf,
     maps: Vec<Mmap>,
     tensors: BTreeMap<String, (usize, Stored)>,
@@ -62,6 +62,15 @@ impl TensorStore {
         }
     }
 
+    /// Maps one safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// It is not there or malformed.
+    pub fn open_file(path: &Path) -> Result<Self, Error> {
+        Self::read(path.to_owned(), &[path.to_owned()], safetensors_tensors)
+    }
+
     fn read(
         path: PathBuf,
         files: &[PathBuf],
@@ -87,7 +96,7 @@ impl TensorStore {
     }
 
     /// How many tensors there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tensors.len()
     }
 
@@ -109,6 +118,15 @@ impl TensorStore {
         let (file, stored) = self.tensors.get(name)?;
         let bytes = self.maps[*file].get(stored.bytes.clone())?;
         TensorView::new(stored.dtype, stored.shape.clone(), bytes).ok()
+    }
+
+    /// The numbers of a tensor, row-major; `None` where it is absent or not in floating
+    /// point. Its memory is given back.
+    pub fn floats(&self, name: &str) -> Option<Vec<f32>> {
+        let view = self.get(name).filter(|view| is_float(view.dtype()))?;
+        let values = to_f32(&view);
+        self.release(name);
+        Some(values)
     }
 }
 

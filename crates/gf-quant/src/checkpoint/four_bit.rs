@@ -1,6 +1,7 @@
 //! One weight matrix in bitsandbytes' 4-bit layout.
 
 use bytemuck::pod_collect_to_vec;
+use gf_model::checkpoint::TensorStore;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::{
     Error,
     double::{DYNAMIC_MAP, DoubleQuantized, NESTED_BLOCK_SIZE},
     nf4::{Absmax, BLOCK_SIZE, LEVELS, Nf4},
-    tensors::{StoredTensor, TensorFile},
+    tensors::{Checked, StoredTensor},
 };
 
 const STATE: &str = "quant_state.bitsandbytes__nf4";
@@ -44,8 +45,8 @@ impl QuantState {
 }
 
 /// The matrix as it is stored, or quantised from a dense one.
-pub(super) fn read_or_quantize(file: &TensorFile, place: &Place) -> Result<Nf4, Error> {
-    if file.contains(&part(place, STATE)) {
+pub(super) fn read_or_quantize(file: &TensorStore, place: &Place) -> Result<Nf4, Error> {
+    if file.get(&part(place, STATE)).is_some() {
         return read(file, place);
     }
     Ok(Nf4::quantize_double(&place.dense(file)?))
@@ -55,10 +56,10 @@ fn part(place: &Place, part: &str) -> String {
     format!("{}.weight.{part}", place.name)
 }
 
-fn read(file: &TensorFile, place: &Place) -> Result<Nf4, Error> {
+fn read(file: &TensorStore, place: &Place) -> Result<Nf4, Error> {
     let name = part(place, STATE);
-    let text = file.read(&name)?.bytes;
-    let state: QuantState = serde_json::from_slice(&text)
+    let text = file.view(&name)?.data();
+    let state: QuantState = serde_json::from_slice(text)
         .map_err(|error| file.error(&name, error.to_string(), "a JSON of bitsandbytes"))?;
     let expected = QuantState {
         dtype: state.dtype.clone(),
@@ -72,13 +73,13 @@ fn read(file: &TensorFile, place: &Place) -> Result<Nf4, Error> {
     let n_blocks = n_values.div_ceil(BLOCK_SIZE);
     let absmax = part(place, "absmax");
     let absmax = match state.nested_offset {
-        None => Absmax::Single(file.floats(&absmax, &[n_blocks])?),
+        None => Absmax::Single(file.finite(&absmax, &[n_blocks])?),
         Some(offset) => {
             same_map(file, &part(place, "nested_quant_map"), &*DYNAMIC_MAP)?;
             let n_nested = n_blocks.div_ceil(NESTED_BLOCK_SIZE);
             Absmax::Double(DoubleQuantized {
                 codes: file.bytes(&absmax, Dtype::U8, n_blocks)?,
-                nested_absmax: file.floats(&part(place, "nested_absmax"), &[n_nested])?,
+                nested_absmax: file.finite(&part(place, "nested_absmax"), &[n_nested])?,
                 offset,
             })
         }
@@ -87,7 +88,7 @@ fn read(file: &TensorFile, place: &Place) -> Result<Nf4, Error> {
     Ok(Nf4 { packed, absmax, n_values })
 }
 
-fn same_map(file: &TensorFile, name: &str, expected: &[f32]) -> Result<(), Error> {
+fn same_map(file: &TensorStore, name: &str, expected: &[f32]) -> Result<(), Error> {
     let found: Vec<f32> = pod_collect_to_vec(&file.bytes(name, Dtype::F32, expected.len())?);
     if found == expected {
         return Ok(());
@@ -96,7 +97,7 @@ fn same_map(file: &TensorFile, name: &str, expected: &[f32]) -> Result<(), Error
 }
 
 /// The tensors of a matrix, by name.
-pub(super) fn tensors(place: &Place, nf4: &Nf4) -> Vec<(String, StoredTensor)> {
+pub(super) fn tensors(place: &Place, nf4: &Nf4) -> Vec<(String, StoredTensor<'static>)> {
     let vector = |values: &[f32]| StoredTensor::f32(values, vec![values.len()]);
     let mut weight = StoredTensor::u8(nf4.packed.clone());
     weight.shape.push(1);

@@ -6,50 +6,48 @@ use std::{
     path::Path,
 };
 
-use gf_model::{
-    EncoderConfig,
-    checkpoint::{CONFIG_FILE, WEIGHTS_FILE},
-};
+use gf_model::checkpoint::{CONFIG_FILE, Checkpoint, WEIGHTS_FILE};
 use safetensors::Dtype;
 use serde_json::json;
 
-use super::{Place, WeightFormat, four_bit};
+use super::{Place, WeightFormat, check_names, four_bit};
 use crate::{
     Error,
     int8::{OUTLIER_THRESHOLD, quantize_weights},
     nf4::Nf4,
-    tensors::{StoredTensor, TensorFile, write, write_json},
+    tensors::{Checked, StoredTensor, write, write_json},
 };
 
 /// What stays in floating point beside the embeddings and norms: the heads that
 /// Geneformer checkpoints have.
 const HEADS: [&str; 4] = ["cls", "classifier", "bert.pooler", "classification_heads"];
 
-/// Reads the dense checkpoint of `source` projection by projection and writes `target`
-/// with the encoder's projections quantised; every other tensor is copied as it is, with
-/// its head if there is one. Both files are written beside their targets and renamed.
+/// Reads the dense checkpoint of `source`, in any layout of [`Checkpoint`], projection by
+/// projection and writes `target` with the encoder's projections quantised; every other
+/// tensor is copied as it is, with its head if there is one, all in one file under the
+/// names of today. Both files are written beside their targets and renamed.
 ///
 /// # Errors
 ///
 /// `source` is not such a folder or quantised already, or `target` cannot be written.
 pub fn quantize_folder(source: &Path, target: &Path, format: WeightFormat) -> Result<(), Error> {
-    let config_path = source.join(CONFIG_FILE);
-    let config = EncoderConfig::read(&config_path)?;
-    let file = TensorFile::open(&source.join(WEIGHTS_FILE))?;
+    let checkpoint = Checkpoint::open(source)?;
+    let file = checkpoint.tensors();
+    check_names(&checkpoint)?;
     let mut tensors = BTreeMap::new();
-    for place in Place::all(&config) {
-        let weights = place.dense(&file)?;
+    for place in Place::all(checkpoint.config()) {
+        let weights = place.dense(file)?;
         tensors.extend(match format {
             WeightFormat::Nf4 => four_bit::tensors(&place, &Nf4::quantize_double(&weights)),
             WeightFormat::Int8 => eight_bit(&place, &weights),
         });
     }
     for name in file.names() {
-        if let Entry::Vacant(place) = tensors.entry(name) {
-            let tensor = file.read(place.key())?;
-            place.insert(tensor);
+        if let Entry::Vacant(place) = tensors.entry(name.to_owned()) {
+            place.insert(file.view(name)?.into());
         }
     }
+    let config_path = source.join(CONFIG_FILE);
     let text = fs::read_to_string(&config_path).map_err(Error::io(&config_path))?;
     let mut json: serde_json::Value = serde_json::from_str(&text)
         .map_err(|source| Error::Json { path: config_path.clone(), source })?;
@@ -59,13 +57,13 @@ pub fn quantize_folder(source: &Path, target: &Path, format: WeightFormat) -> Re
     write_json(&target.join(CONFIG_FILE), &json)
 }
 
-fn eight_bit(place: &Place, weights: &[f32]) -> Vec<(String, StoredTensor)> {
+fn eight_bit(place: &Place, weights: &[f32]) -> Vec<(String, StoredTensor<'static>)> {
     let [d_output, d_input] = place.shape;
     let rows = quantize_weights(weights, d_input);
-    let bytes = rows.codes.iter().map(|&code| code as u8).collect();
-    let codes = StoredTensor { dtype: Dtype::I8, shape: place.shape.to_vec(), bytes };
+    let bytes: Vec<u8> = rows.codes.iter().map(|&code| code as u8).collect();
+    let codes = StoredTensor { dtype: Dtype::I8, shape: place.shape.to_vec(), bytes: bytes.into() };
     // 0: row-major, the one layout that bitsandbytes still writes.
-    let layout = StoredTensor { dtype: Dtype::U8, shape: Vec::new(), bytes: vec![0] };
+    let layout = StoredTensor { dtype: Dtype::U8, shape: Vec::new(), bytes: vec![0].into() };
     vec![
         (place.weight(), codes),
         (format!("{}.SCB", place.name), StoredTensor::f32(&rows.absmax, vec![d_output])),

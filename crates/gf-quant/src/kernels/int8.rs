@@ -7,82 +7,142 @@
 mod pairs;
 
 use burn::tensor::{Tensor, backend::Backend};
-use gf_model::kernels::{flex, for_each_block};
+use burn_flex::FlexTensor;
+use gf_model::kernels::{downcast, flex, for_each_block};
 
-use self::pairs::{N_VECTORS, Pairs, Work, dispatch, n_columns};
-use crate::int8::MAX_CODE;
+pub use self::pairs::n_columns;
+use self::pairs::{N_VECTORS, Pairs, Work, dispatch};
+use crate::{
+    Int8Linear,
+    int8::{MAX_CODE, half_precision},
+};
 
-/// Weights `[d_output, d_input]` laid out for the processor: for each panel of columns,
-/// pairs of codes that follow each other in the depth.
-#[derive(Debug)]
-pub struct Panels {
+/// Lays out codes, row-major `[d_output, d_input]`: for each panel of `n_columns` output
+/// channels, filled up with zeros, pairs of codes that follow each other in the depth.
+pub fn panels(codes: &[i8], d_input: usize, n_columns: usize) -> Vec<u8> {
+    let d_output = codes.len() / d_input;
+    let code = |j: usize, p: usize| match j < d_output && p < d_input {
+        true => codes[j * d_input + p] as u8,
+        false => 0,
+    };
+    let n_pairs = d_input.div_ceil(2);
+    let mut panels = Vec::with_capacity(d_output.next_multiple_of(n_columns) * 2 * n_pairs);
+    for first in (0..d_output).step_by(n_columns) {
+        for p in 0..n_pairs {
+            let column = |j| [code(j, 2 * p), code(j, 2 * p + 1)];
+            panels.extend((first..first + n_columns).flat_map(column));
+        }
+    }
+    panels
+}
+
+/// `(codes(input) · weightsᵀ) · unit · scale + bias` with `unit` the value of a code of
+/// each token and `scale` that of each output channel, in this order, at least `floor`;
+/// `None` on a backend whose numbers are not in host memory. Columns of the input that reach
+/// a `threshold` are multiplied in floating point (LLM.int8).
+pub fn product<B: Backend>(
+    layer: &Int8Linear<B>,
+    input: &Tensor<B, 3>,
+    floor: f32,
+    threshold: Option<f32>,
+) -> Option<Tensor<B, 3>> {
+    let [batch_size, seq_length, d_input] = input.dims();
+    let (input, scale) = (flex::rows(input)?, flex::rows(&layer.scale.val())?);
+    let (input, scale) = (flex::slice(&input), flex::slice(&scale));
+    let words = downcast::<FlexTensor>(layer.words.val().into_primitive())?;
+    let codes = bytemuck::cast_slice(words.as_slice::<i32>()?);
+    let d_output = scale.len();
+    let weights = Panels { d_input, d_output, n_columns: layer.n_columns, codes };
+    let bias = match &layer.bias {
+        Some(bias) => flex::slice(&flex::rows(&bias.val())?).to_vec(),
+        None => vec![0.0; d_output],
+    };
+    let outliers = threshold.map(|threshold| weights.outliers(input, threshold));
+    let columns = Columns { weights, scale, bias: &bias, floor, outliers: outliers.as_ref() };
+    let mut output = vec![0.0; batch_size * seq_length * d_output];
+    for_each_block((input, d_input), (&mut output, d_output), |x, y| {
+        dispatch(Block { columns, x, y });
+    });
+    flex::tensor(output, [batch_size, seq_length, d_output])
+}
+
+/// Weights as [`panels`] lays them out.
+#[derive(Clone, Copy)]
+struct Panels<'a> {
     d_input: usize,
     d_output: usize,
     n_columns: usize,
-    codes: Vec<i8>,
+    codes: &'a [i8],
 }
 
-impl Panels {
-    /// Lays out codes, row-major `[d_output, d_input]`.
-    pub fn new(codes: &[i8], d_input: usize) -> Self {
-        let (d_output, n_columns) = (codes.len() / d_input, n_columns());
-        let code = |j: usize, p: usize| match j < d_output && p < d_input {
-            true => codes[j * d_input + p],
-            false => 0,
-        };
-        let n_pairs = d_input.div_ceil(2);
-        let mut panels = Vec::with_capacity(d_output.next_multiple_of(n_columns) * 2 * n_pairs);
-        for first in (0..d_output).step_by(n_columns) {
-            for p in 0..n_pairs {
-                let column = |j| [code(j, 2 * p), code(j, 2 * p + 1)];
-                panels.extend((first..first + n_columns).flat_map(column));
-            }
+impl Panels<'_> {
+    /// Columns of the input in which any token reaches the threshold.
+    fn outliers(&self, x: &[f32], threshold: f32) -> Outliers {
+        let mut largest = vec![0.0f32; self.d_input];
+        for row in x.chunks_exact(self.d_input) {
+            let pairs = largest.iter_mut().zip(row);
+            pairs.for_each(|(largest, &x)| *largest = largest.max(half_precision(x).abs()));
         }
-        Self { d_input, d_output, n_columns, codes: panels }
+        let columns = (0..self.d_input).filter(|&p| largest[p] >= threshold);
+        let codes = |p| (0..self.d_output).map(|j| f32::from(self.code(j, p))).collect();
+        Outliers { threshold, columns: columns.map(|p| (p, codes(p))).collect() }
     }
 
-    /// `(codes(input) · weightsᵀ) · unit · scale + bias` with `unit` the value of a code of
-    /// each token and `scale` that of each column, in this order, at least `floor`; `None` on
-    /// a backend whose numbers are not in host memory.
-    ///
-    /// # Shapes
-    ///
-    /// - input `[batch_size, seq_length, d_input]`
-    /// - scale and bias `[d_output]`
-    /// - output `[batch_size, seq_length, d_output]`
-    pub fn product<B: Backend>(
+    /// The code of output channel `j` and input channel `p`.
+    fn code(&self, j: usize, p: usize) -> i8 {
+        let n_pairs = self.d_input.div_ceil(2);
+        let pair = (j / self.n_columns * n_pairs + p / 2) * self.n_columns + j % self.n_columns;
+        self.codes[2 * pair + p % 2]
+    }
+}
+
+/// What LLM.int8 keeps in floating point.
+struct Outliers {
+    threshold: f32,
+    /// Input channels, and the codes of each for all output channels.
+    columns: Vec<(usize, Vec<f32>)>,
+}
+
+impl Outliers {
+    /// As [`quantize`] of what is below the threshold, in half precision; products that stay
+    /// in floating point are added to `y`, `[n_tokens, d_output]`.
+    #[inline(always)]
+    fn quantize(
         &self,
-        input: &Tensor<B, 3>,
-        scale: &Tensor<B, 1>,
-        bias: Option<&Tensor<B, 1>>,
-        floor: f32,
-    ) -> Option<Tensor<B, 3>> {
-        let [batch_size, seq_length, _] = input.dims();
-        let (input, scale) = (flex::rows(input)?, flex::rows(scale)?);
-        let bias = match bias {
-            Some(bias) => flex::slice(&flex::rows(bias)?).to_vec(),
-            None => vec![0.0; self.d_output],
-        };
-        let mut output = vec![0.0; batch_size * seq_length * self.d_output];
-        let columns = Columns { weights: self, scale: flex::slice(&scale), bias: &bias, floor };
-        for_each_block(
-            (flex::slice(&input), self.d_input),
-            (&mut output, self.d_output),
-            |x, y| {
-                dispatch(Block { columns, x, y });
-            },
-        );
-        flex::tensor(output, [batch_size, seq_length, self.d_output])
+        (x, d_input): (&[f32], usize),
+        (y, d_output): (&mut [f32], usize),
+    ) -> (Vec<i32>, Vec<f32>) {
+        let n_pairs = d_input.div_ceil(2);
+        let mut words = vec![0; x.len() / d_input * n_pairs];
+        let mut units = Vec::with_capacity(x.len() / d_input);
+        let mut inliers = vec![0.0; d_input];
+        let rows = x.chunks_exact(d_input).zip(y.chunks_exact_mut(d_output));
+        for ((x, y), words) in rows.zip(words.chunks_exact_mut(n_pairs)) {
+            for (inlier, &x) in inliers.iter_mut().zip(x) {
+                let x = half_precision(x);
+                *inlier = if x.abs() >= self.threshold { 0.0 } else { x };
+            }
+            // An inlier of a column that is left out counts in the largest of its row.
+            let absmax = absmax(&inliers);
+            for (p, codes) in &self.columns {
+                inliers[*p] = 0.0;
+                let x = half_precision(x[*p]);
+                y.iter_mut().zip(codes).for_each(|(y, code)| *y += x * code);
+            }
+            units.push(encode(&inliers, absmax, words));
+        }
+        (words, units)
     }
 }
 
 /// What every token is multiplied with.
 #[derive(Clone, Copy)]
 struct Columns<'a> {
-    weights: &'a Panels,
+    weights: Panels<'a>,
     scale: &'a [f32],
     bias: &'a [f32],
     floor: f32,
+    outliers: Option<&'a Outliers>,
 }
 
 /// The tokens of one thread.
@@ -95,12 +155,15 @@ struct Block<'a> {
 impl Work for Block<'_> {
     #[inline(always)]
     fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
-        let Columns { weights, scale, bias, floor } = self.columns;
-        let Panels { d_input, d_output, n_columns, .. } = *weights;
+        let Columns { weights, scale, bias, floor, outliers } = self.columns;
+        let Panels { d_input, d_output, n_columns, codes } = weights;
         let n_pairs = d_input.div_ceil(2);
-        let (words, units) = quantize(self.x, d_input);
+        let (words, units) = match outliers {
+            None => quantize(self.x, d_input),
+            Some(outliers) => outliers.quantize((self.x, d_input), (self.y, d_output)),
+        };
         let last = units.len() - 1;
-        for (j, panel) in weights.codes.chunks_exact(2 * n_pairs * n_columns).enumerate() {
+        for (j, panel) in codes.chunks_exact(2 * n_pairs * n_columns).enumerate() {
             let columns = j * n_columns..d_output.min((j + 1) * n_columns);
             let (scale, bias) = (&scale[columns.clone()], &bias[columns.clone()]);
             for first in (0..units.len()).step_by(ROWS) {
@@ -113,7 +176,8 @@ impl Work for Block<'_> {
                     );
                     let numbers = output[columns.clone()].iter_mut().zip(sums);
                     for ((y, &sum), (scale, bias)) in numbers.zip(scale.iter().zip(bias)) {
-                        let value = sum as f32 * unit * scale + bias;
+                        // What is there was added up in floating point.
+                        let value = (sum as f32 * unit + *y) * scale + bias;
                         // Not `max`, which would turn what is no number into one.
                         *y = if value < floor { floor } else { value };
                     }
@@ -129,20 +193,23 @@ impl Work for Block<'_> {
 fn quantize(x: &[f32], d_input: usize) -> (Vec<i32>, Vec<f32>) {
     let n_pairs = d_input.div_ceil(2);
     let mut words = vec![0; x.len() / d_input * n_pairs];
-    let mut units = Vec::with_capacity(x.len() / d_input);
-    for (row, words) in x.chunks_exact(d_input).zip(words.chunks_exact_mut(n_pairs)) {
-        let absmax = absmax(row);
-        let scale = if absmax > 0.0 { MAX_CODE / absmax } else { 0.0 };
-        let (pairs, rest) = row.as_chunks::<2>();
-        for (word, &[low, high]) in words.iter_mut().zip(pairs) {
-            *word = (code(low * scale) & 0xffff) | (code(high * scale) << 16);
-        }
-        if let (Some(word), &[low]) = (words.last_mut(), rest) {
-            *word = code(low * scale) & 0xffff;
-        }
-        units.push(if row.iter().any(|x| x.is_nan()) { f32::NAN } else { absmax / MAX_CODE });
-    }
+    let rows = x.chunks_exact(d_input).zip(words.chunks_exact_mut(n_pairs));
+    let units = rows.map(|(row, words)| encode(row, absmax(row), words)).collect();
     (words, units)
+}
+
+/// Writes the pairs of codes of a token and returns what a code stands for.
+#[inline(always)]
+fn encode(row: &[f32], absmax: f32, words: &mut [i32]) -> f32 {
+    let scale = if absmax > 0.0 { MAX_CODE / absmax } else { 0.0 };
+    let (pairs, rest) = row.as_chunks::<2>();
+    for (word, &[low, high]) in words.iter_mut().zip(pairs) {
+        *word = (code(low * scale) & 0xffff) | (code(high * scale) << 16);
+    }
+    if let (Some(word), &[low]) = (words.last_mut(), rest) {
+        *word = code(low * scale) & 0xffff;
+    }
+    if row.iter().any(|x| x.is_nan()) { f32::NAN } else { absmax / MAX_CODE }
 }
 
 #[inline(always)]

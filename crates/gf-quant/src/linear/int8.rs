@@ -1,18 +1,16 @@
 //! A projection whose weights are signed bytes.
 
-use std::sync::{Arc, OnceLock};
-
 use burn::{
     module::{Module, Param},
     nn::Linear,
     tensor::{Int, Tensor, activation::relu, backend::Backend},
 };
-use gf_model::{Projection, kernels::flex};
+use gf_model::Projection;
 
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     int8::{Activations, Int8Rows, MAX_CODE, SPLITTER, quantize_weights},
-    kernels::int8::Panels,
+    kernels::int8::{n_columns, panels, product},
     words::{BYTES_PER_WORD, frozen, pack, signed},
 };
 
@@ -21,23 +19,22 @@ use crate::{
 const EXACT_DEPTH: usize = (1 << 24) / (127 * 127);
 
 /// `y = (x · codesᵀ) · absmax / 127 + b`, the codes unpacked for each product: the
-/// portable form, equal on every backend with f32.
+/// portable form, equal on every backend with f32. In host memory they are multiplied where
+/// they lie.
 ///
 /// [`Activations`] says whether `x` is rounded to signed bytes as well; then products add
 /// up in 32-bit integers, and no gradient passes through the rounding.
 #[derive(Module, Debug)]
 pub struct Int8Linear<B: Backend> {
-    /// Codes of `[d_output, d_input]`.
-    words: Param<Tensor<B, 1, Int>>,
+    /// Codes of `[d_output, d_input]` in [`panels`] of `n_columns`.
+    pub(crate) words: Param<Tensor<B, 1, Int>>,
     /// `absmax / 127` of each output channel.
-    scale: Param<Tensor<B, 1>>,
-    bias: Option<Param<Tensor<B, 1>>>,
-    d_input: usize,
+    pub(crate) scale: Param<Tensor<B, 1>>,
+    pub(crate) bias: Option<Param<Tensor<B, 1>>>,
+    pub(crate) d_input: usize,
+    pub(crate) n_columns: usize,
     #[module(skip)]
     activations: Activations,
-    /// The codes for the processor's kernel, laid out when they are first used.
-    #[module(skip)]
-    panels: Arc<OnceLock<Panels>>,
 }
 
 impl<B: Backend> Int8Linear<B> {
@@ -58,38 +55,39 @@ impl<B: Backend> Int8Linear<B> {
         device: &B::Device,
     ) -> Self {
         let scale = rows.absmax.iter().map(|absmax| absmax / MAX_CODE).collect();
-        let bytes: Vec<u8> = rows.codes.iter().map(|&code| code as u8).collect();
+        let n_columns = n_columns();
         Self {
-            words: pack(&bytes, bytes.len().next_multiple_of(BYTES_PER_WORD), device),
+            words: pack(&panels(&rows.codes, d_input, n_columns), BYTES_PER_WORD, device),
             scale: frozen(scale, device),
             bias: bias.map(|bias| frozen(bias, device)),
             d_input,
+            n_columns,
             activations,
-            panels: Arc::default(),
         }
     }
 
     /// The codes as floating-point numbers, `[d_input, d_output]`.
     fn codes(&self) -> Tensor<B, 2> {
-        let [d_output] = self.scale.dims();
-        let n_codes = d_output * self.d_input;
-        let block_size = n_codes.next_multiple_of(BYTES_PER_WORD);
-        let codes = signed(&self.words, block_size, n_codes).float();
-        codes.reshape([d_output, self.d_input]).transpose()
+        let ([d_output], n_pairs) = (self.scale.dims(), self.d_input.div_ceil(2));
+        let (n_panels, n_columns) = (d_output.div_ceil(self.n_columns), self.n_columns);
+        let n_codes = n_panels * n_pairs * n_columns * 2;
+        // The first bytes of all words come first, then the second: a word has two neighbours
+        // of the depth of two channels.
+        let runs = signed(&self.words, n_codes, n_codes).float();
+        let runs: Tensor<B, 5> = runs.reshape([2, 2, n_panels, n_pairs, n_columns / 2]);
+        let codes = runs.permute([3, 1, 2, 4, 0]).reshape([2 * n_pairs, n_panels * n_columns]);
+        codes.slice([0..self.d_input, 0..d_output])
     }
 
     /// `max(forward(input), floor)` by the processor's kernel, where `input` is in host
-    /// memory and rounded to bytes throughout.
+    /// memory and rounded to bytes.
     fn on_processor(&self, input: &Tensor<B, 3>, floor: f32) -> Option<Tensor<B, 3>> {
-        if !flex::is_flex::<B>() || self.activations != Activations::Int8 {
-            return None;
-        }
-        let panels = self.panels.get_or_init(|| {
-            let codes: Vec<i8> = self.codes().transpose().into_data().iter::<i8>().collect();
-            Panels::new(&codes, self.d_input)
-        });
-        let bias = self.bias.as_ref().map(|bias| bias.val());
-        panels.product(input, &self.scale.val(), bias.as_ref(), floor)
+        let threshold = match self.activations {
+            Activations::Float => return None,
+            Activations::Int8 => None,
+            Activations::Int8WithOutliers(threshold) => Some(threshold),
+        };
+        product(self, input, floor, threshold)
     }
 
     /// The form for every backend.

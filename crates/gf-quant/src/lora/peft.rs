@@ -11,13 +11,14 @@ use burn::{
     module::Param,
     tensor::{Tensor, TensorData, backend::Backend},
 };
+use gf_model::checkpoint::TensorStore;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{LoraAdapter, LoraConfig, LowRank, Target};
 use crate::{
     Error,
-    tensors::{StoredTensor, TensorFile, write, write_json},
+    tensors::{Checked, StoredTensor, write, write_json},
 };
 
 /// File name of the hyper-parameters.
@@ -88,7 +89,7 @@ pub fn read<B: Backend>(
     device: &B::Device,
 ) -> Result<(LoraAdapter<B>, PeftExtras), Error> {
     let peft = read_config(&folder.join(CONFIG_FILE))?;
-    let file = TensorFile::open(&folder.join(WEIGHTS_FILE))?;
+    let file = TensorStore::open_file(&folder.join(WEIGHTS_FILE))?;
     let mut extras = PeftExtras {
         base_model: peft.base_model_name_or_path,
         task_type: peft.task_type,
@@ -96,16 +97,16 @@ pub fn read<B: Backend>(
     };
     let mut places = BTreeMap::new();
     for name in file.names() {
-        match Matrix::parse(&name) {
+        match Matrix::parse(name) {
             Matrix::A(place, stem) => drop(places.insert(place, stem)),
-            Matrix::B(stem) if file.contains(&format!("{stem}.lora_A.weight")) => {}
+            Matrix::B(stem) if file.get(&format!("{stem}.lora_A.weight")).is_some() => {}
             Matrix::Other(own) => {
-                let tensor = file.read(&name)?;
-                let values = file.floats(&name, &tensor.shape)?;
-                extras.saved_modules.insert(own, (tensor.shape, values));
+                let shape = file.view(name)?.shape().to_vec();
+                let values = file.finite(name, &shape)?;
+                extras.saved_modules.insert(own, (shape, values));
             }
             Matrix::B(_) | Matrix::Unknown => {
-                return Err(file.error(&name, "there", "lora_A and lora_B of projections"));
+                return Err(file.error(name, "there", "lora_A and lora_B of projections"));
             }
         }
     }
@@ -174,15 +175,15 @@ fn place(stem: &str) -> Option<(usize, Target)> {
 }
 
 fn read_matrix<B: Backend>(
-    file: &TensorFile,
+    file: &TensorStore,
     name: &str,
     device: &B::Device,
 ) -> Result<Tensor<B, 2>, Error> {
-    let shape = file.read(name)?.shape;
+    let shape = file.view(name)?.shape().to_vec();
     let [rows, columns] = shape[..] else {
         return Err(file.error(name, format!("of shape {shape:?}"), "a matrix"));
     };
-    let data = TensorData::new(file.floats(name, &shape)?, [rows, columns]);
+    let data = TensorData::new(file.finite(name, &shape)?, [rows, columns]);
     Ok(Tensor::from_data(data, device))
 }
 
@@ -210,7 +211,7 @@ pub fn write_folder<B: Backend>(
     write_json(&folder.join(CONFIG_FILE), &config_json(&adapter.config, extras))
 }
 
-fn stored<B: Backend>(matrix: &Param<Tensor<B, 2>>) -> StoredTensor {
+fn stored<B: Backend>(matrix: &Param<Tensor<B, 2>>) -> StoredTensor<'static> {
     let values: Vec<f32> = matrix.val().into_data().iter::<f32>().collect();
     StoredTensor::f32(&values, matrix.dims().to_vec())
 }

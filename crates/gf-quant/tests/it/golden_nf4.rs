@@ -1,6 +1,10 @@
 //! Numbers of bitsandbytes 0.50.2 (shared/golden/quant/nf4, INDEX.md A1, seed 101).
 
+use burn::tensor::{Tensor, TensorData};
+use burn_flex::{Flex, FlexDevice};
+use gf_model::Projection;
 use gf_quant::{
+    Nf4Linear,
     double::{DYNAMIC_MAP, DoubleQuantized},
     nf4::{Absmax, LEVELS, Nf4},
 };
@@ -26,6 +30,8 @@ const OFFSET_RELATIVE: f32 = 1e-6;
 const DEQUANTISED_RELATIVE: f32 = 1e-6;
 /// INDEX.md: codes of scales may differ by one step (rounding at a midpoint) in so many.
 const DIFFERING_SHARE: f64 = 0.005;
+/// INDEX.md: summation order.
+const PRODUCT: f32 = 1e-5;
 /// The largest step of the dynamic map.
 const MAP_STEP: f32 = 0.0141;
 
@@ -118,4 +124,25 @@ fn nested_quantiser_alone() {
     let expected: Vec<f32> = file.values("deq");
     let size = found.nested_absmax.iter().copied().fold(0.0, f32::max);
     assert_close("deq", &found.dequantize(), &expected, DEQUANTISED_RELATIVE * size);
+}
+
+/// bitsandbytes' `Linear4bit`, from its own codes.
+#[test]
+fn layer() {
+    let Some(file) = Golden::open("quant/nf4/linear4bit.safetensors") else { return };
+    let double = DoubleQuantized {
+        codes: file.values("absmax_codes"),
+        nested_absmax: file.values("nested_absmax"),
+        offset: file.values("absmax_offset")[0],
+    };
+    let packed = file.values("packed");
+    let nf4 = Nf4 { packed, absmax: Absmax::Double(double), n_values: 96 * 128 };
+    let dequantised: Vec<f32> = file.values("W_deq");
+    let size = dequantised.iter().copied().fold(0.0, f32::max);
+    assert_close("W_deq", &nf4.dequantize(), &dequantised, DEQUANTISED_RELATIVE * size);
+    let layer = Nf4Linear::<Flex>::new(&nf4, [96, 128], Some(file.values("bias")), &FlexDevice);
+    let input = TensorData::new(file.values::<f32>("X"), [1, 5, 128]);
+    let output = layer.forward(Tensor::from_data(input, &FlexDevice));
+    let output: Vec<f32> = output.into_data().iter().collect();
+    assert_close("y", &output, &file.values::<f32>("y_compute_f32"), PRODUCT);
 }

@@ -6,6 +6,7 @@ mod golden_int8;
 mod golden_nf4;
 mod int8;
 mod kernels;
+mod layouts;
 mod lora;
 mod nf4;
 mod qmodel;

@@ -100,6 +100,7 @@ fn precision(precision: &str) -> &'static str {
         "F16" => "16-bit floating point (f16)",
         "Bf16" => "16-bit floating point (bf16)",
         "Int8" => "8-bit integer projections",
+        "LlmInt8" => "8-bit integer projections with outlier columns in floating point (LLM.int8)",
         "Nf4" => "4-bit NormalFloat projections",
         _ => "32-bit floating point",
     }

@@ -9,8 +9,11 @@ use burn::{
     tensor::{Tensor, TensorData, activation::tanh, backend::Backend},
 };
 use burn_flex::{Flex, FlexDevice};
-use gf_model::{Encoder, MaskedLm};
-use gf_quant::lora::{LoraConfig, LoraLinear, detach, peft};
+use gf_model::{CellClassifier, CellHead, Encoder, EncoderConfig, EncoderInput, MaskedLm, Preset};
+use gf_quant::{
+    lora::{LoraAdapter, LoraConfig, LoraLinear, attach, detach, peft, with_adapters},
+    quantize_nf4,
+};
 
 use super::{
     AFTER_STEPS, AFTER_STEPS_SEQ, Ad, GRADIENT, LEARNING_RATE, LOSS, SEQ_CLS, TOKEN_CLS, adamw,
@@ -92,4 +95,36 @@ fn linear((shape, weight): Stored, (_, bias): Stored) -> Linear<Ad> {
         Tensor::<Ad, 2>::from_data(TensorData::new(weight, shape), &FlexDevice).transpose();
     let bias = Tensor::from_data(TensorData::new(bias, [n]), &FlexDevice);
     Linear { weight: Param::from_tensor(weight.detach()), bias: Some(Param::from_tensor(bias)) }
+}
+
+/// QLoRA of a cell classifier: adapters, pooler and classifier learn, nothing else does.
+/// (The reference's head stays frozen by accident.)
+#[test]
+fn pooler_and_classifier_learn() {
+    let config = EncoderConfig {
+        vocab_size: 30,
+        num_hidden_layers: 1,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        ..EncoderConfig::preset(Preset::V1_10M)
+    };
+    Ad::seed(&FlexDevice, 6);
+    let mut encoder = with_adapters(quantize_nf4(config.init_encoder::<Ad>(&FlexDevice).unwrap()));
+    let lora = LoraConfig { dropout: 0.0, ..LoraConfig::cell_task() };
+    attach(&mut encoder, &LoraAdapter::init(lora, &config, &FlexDevice).unwrap());
+    let mut model = CellClassifier { encoder, head: CellHead::init(&config, 2, &FlexDevice) };
+    let input = EncoderInput::<Ad>::from_rows(&[&[2, 11, 25, 3], &[2, 29, 3]], 0, &FlexDevice);
+    let mut optimizer = adamw().init::<Ad, CellClassifier<Ad, _>>();
+    let mut losses = Vec::new();
+    for _ in 0..30 {
+        let loss = cross_entropy(model.forward(&input), &[0, 1]);
+        losses.push(host(loss.clone())[0]);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        // A and B of query and value; weight and bias of pooler and classifier.
+        assert_eq!(gradients.len(), 2 * 2 + 2 * 2);
+        let pooler = gradients.get::<Flex, 2>(model.head.pooler.weight.id).unwrap();
+        assert!(host(pooler).iter().any(|x| *x != 0.0));
+        model = optimizer.step(LEARNING_RATE, model, gradients);
+    }
+    assert!(losses[0] > 0.5 && losses[29] < 0.05, "{losses:?}");
 }
