@@ -155,18 +155,22 @@ mod processor {
         }
     }
 
-    impl Pairs for Vnni {
+    /// [`V4`] on a processor that has [`Vnni`].
+    #[derive(Clone, Copy)]
+    struct Fused(V4, Vnni);
+
+    impl Pairs for Fused {
         type Words = i32x16;
         type Bytes = i8x32;
 
         #[inline(always)]
         fn widen(self, pairs: i8x32) -> i32x16 {
-            cast(self.avx512bw._mm512_cvtepi8_epi16(cast(pairs)))
+            self.0.widen(pairs)
         }
 
         #[inline(always)]
         fn splat(self, word: i32) -> i32x16 {
-            cast(self.avx512f._mm512_set1_epi32(word))
+            self.0.splat(word)
         }
 
         #[inline(always)]
@@ -198,7 +202,9 @@ mod processor {
 
     pub fn dispatch(work: impl Work) {
         match (Vnni::try_new(), V4::try_new(), V3::try_new()) {
-            (Some(simd), Some(_), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
+            (Some(vnni), Some(v4), _) => {
+                vnni.vectorize(Run::<_, _, 12>(Fused(v4, vnni), work));
+            }
             (_, Some(simd), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
             (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 6>(simd, work)),
             (_, None, None) => work.run::<_, 4>(Portable),
