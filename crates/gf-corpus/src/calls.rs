@@ -7,6 +7,7 @@ use crate::{
     error::Result,
     ingest::IngestOptions,
     ledger::DropletTest,
+    source::CountSource,
     study::Study,
     study_cells::{BLOCK_CELLS, open},
 };
@@ -35,7 +36,7 @@ impl CalledCells {
         let Some(CallCells { by_totals, by_genes }) = options.droplets else { return Ok(None) };
         let expected_cells = study.expected_cells.unwrap_or(by_totals.expected_cells);
         let mut totals = Vec::new();
-        read(study, options, |block| {
+        read(open(study, options)?, |block| {
             totals.extend(block.rows().map(|(_, counts)| total(counts)));
             Ok(())
         })?;
@@ -56,8 +57,9 @@ impl CalledCells {
         let n_ambient = plan.count(Role::Ambient) as u64;
         let n_candidates = plan.count(Role::Candidate) as u64;
         if n_ambient > 0 && n_candidates > 0 {
-            let mut rows = plan.rows(open(study, options)?.genes().len());
-            read(study, options, |block| block.rows().try_for_each(|row| rows.push(row)))?;
+            let source = open(study, options)?;
+            let mut rows = plan.rows(source.genes().len());
+            read(source, |block| block.rows().try_for_each(|row| rows.push(row)))?;
             let cells = rows.finish()?.into_iter().filter(|call| call.is_cell);
             self.below = cells.map(|call| call.droplet).collect();
         }
@@ -74,11 +76,9 @@ impl CalledCells {
 
 /// One pass over the counts of a study.
 fn read(
-    study: &Study,
-    options: &IngestOptions,
+    mut source: Box<dyn CountSource>,
     mut see: impl FnMut(&CountMatrix) -> Result<()>,
 ) -> Result<()> {
-    let mut source = open(study, options)?;
     while let Some(block) = source.next_block(BLOCK_CELLS)? {
         see(&block.counts)?;
     }
