@@ -72,7 +72,9 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
         let query = self.query.forward(queries.clone());
         let key = self.key.forward(context.clone());
         let value = self.value.forward(context);
-        let mixed = kernels::attention(&query, &key, &value, self.n_heads, input.lengths())
+        let arithmetic = self.query.attention_arithmetic();
+        let lengths = input.lengths();
+        let mixed = kernels::attention(&query, &key, &value, self.n_heads, lengths, arithmetic)
             .unwrap_or_else(|| self.attend(query, key, value, input));
         let output = self.hidden_dropout.forward(self.output.forward(mixed));
         add_norm(&self.layer_norm, self.epsilon, queries, output)

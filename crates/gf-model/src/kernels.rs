@@ -17,9 +17,11 @@ mod blocks;
 pub mod flex;
 mod linear;
 mod norm;
+pub mod pairs;
 mod panels;
 mod tile;
 
+pub use attention::AttentionArithmetic;
 pub(crate) use attention::attention;
 pub use blocks::for_each_block;
 pub(crate) use linear::{Activation, Weights, linear};

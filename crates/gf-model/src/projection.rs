@@ -8,7 +8,7 @@ use burn::{
     tensor::{FloatDType, Tensor, activation::relu, backend::Backend},
 };
 
-use crate::kernels::{self, Activation, Weights};
+use crate::kernels::{self, Activation, AttentionArithmetic, Weights};
 
 /// A learned affine map of the last axis: `y = x·W + b`.
 ///
@@ -27,6 +27,12 @@ pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {
     /// `max(forward(input), 0)`; shapes as there.
     fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
         relu(self.forward(input))
+    }
+
+    /// What attention over queries that it projects calculates in: a projection that
+    /// rounds its input gains nothing from products that are finer.
+    fn attention_arithmetic(&self) -> AttentionArithmetic {
+        AttentionArithmetic::Float
     }
 }
 

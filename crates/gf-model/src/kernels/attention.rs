@@ -1,6 +1,8 @@
 //! Softmax attention in blocks, with the running maximum and sum of "Online
 //! normalizer calculation for softmax" (Milakov and Gimelshein, 2018).
 
+mod integer;
+
 use burn::tensor::{Tensor, backend::Backend};
 use pulp::Simd;
 use rayon::prelude::*;
@@ -13,11 +15,20 @@ use super::{
 
 /// Queries that one thread takes at a time: with [`KEYS`] their scores stay in the
 /// second-level cache.
-const QUERIES: usize = 96;
+const QUERIES: usize = 120;
 /// Keys between two rescalings of the running sums.
 const KEYS: usize = 256;
 /// Numbers that are summed side by side.
 const LANES: usize = 32;
+
+/// The numbers in which queries, keys, weights and values are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttentionArithmetic {
+    /// f32.
+    Float,
+    /// Integers of 16 bits in host memory, f32 elsewhere.
+    Integer16,
+}
 
 /// `softmax(q·kᵀ/√d_head)·v` per head, over the real keys of each row.
 ///
@@ -32,6 +43,7 @@ pub(crate) fn attention<B: Backend>(
     value: &Tensor<B, 3>,
     n_heads: usize,
     lengths: &[usize],
+    arithmetic: AttentionArithmetic,
 ) -> Option<Tensor<B, 3>> {
     let [batch_size, n_queries, d_model] = query.dims();
     let [_, seq_length, _] = key.dims();
@@ -45,7 +57,13 @@ pub(crate) fn attention<B: Backend>(
         .zip(lengths);
     cells.for_each(|((((output, q), k), v), &length)| {
         let real = length.max(1) * d_model;
-        Cell::new(&k[..real], &v[..real], d_model, n_heads).attend(q, output);
+        let (k, v) = (&k[..real], &v[..real]);
+        match arithmetic {
+            AttentionArithmetic::Float => Cell::new(k, v, d_model, n_heads).attend(q, output),
+            AttentionArithmetic::Integer16 => {
+                integer::Cell::new(k, v, d_model, n_heads).attend(q, output);
+            }
+        }
     });
     flex::tensor(output, [batch_size, n_queries, d_model])
 }
@@ -110,7 +128,7 @@ struct State {
     d_head: usize,
     /// Columns of `mixed`: whole panels.
     width: usize,
-    /// `[n_queries, d_head]`, divided by √`d_head`.
+    /// `[n_queries, d_head]`, times [`scale`].
     queries: Vec<f32>,
     /// `[n_queries, KEYS]`: scores, then their exponentials.
     scores: Vec<f32>,
@@ -137,7 +155,7 @@ impl State {
     }
 
     fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
-        let scale = 1.0 / (self.d_head as f32).sqrt();
+        let scale = scale(self.d_head);
         for (to, from) in self.queries.chunks_exact_mut(self.d_head).zip(queries) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
         }
@@ -183,12 +201,10 @@ impl State {
             scores[n_keys..n_filled].fill(f32::NEG_INFINITY);
             let (vectors, _) = S::as_mut_simd_f32s(&mut scores[..n_filled]);
             let highest = max(simd, vectors).max(*top);
+            rescale(highest, top, total, mixed);
             let below = simd.splat_f32s(highest);
-            vectors.iter_mut().for_each(|x| *x = exp(simd, simd.sub_f32s(*x, below)));
-            let shrink = (*top - highest).exp();
-            mixed.iter_mut().for_each(|sum| *sum *= shrink);
-            *total = *total * shrink + sum(&scores[..n_keys]);
-            *top = highest;
+            vectors.iter_mut().for_each(|x| *x = exp2(simd, simd.sub_f32s(*x, below)));
+            *total += sum(&scores[..n_keys]);
         }
     }
 
@@ -223,6 +239,22 @@ impl State {
     }
 }
 
+/// What scores are multiplied by: 1/√`d_head`, and log₂ e so that weights are powers of two.
+fn scale(d_head: usize) -> f32 {
+    std::f32::consts::LOG2_E / (d_head as f32).sqrt()
+}
+
+/// Shrinks what was summed below `top` where a score is higher.
+#[inline(always)]
+fn rescale(highest: f32, top: &mut f32, total: &mut f32, mixed: &mut [f32]) {
+    if highest > *top {
+        let shrink = (*top - highest).exp2();
+        mixed.iter_mut().for_each(|sum| *sum *= shrink);
+        *total *= shrink;
+        *top = highest;
+    }
+}
+
 #[inline(always)]
 fn max<S: Simd>(simd: S, values: &[S::f32s]) -> f32 {
     let lowest = simd.splat_f32s(f32::NEG_INFINITY);
@@ -233,39 +265,51 @@ fn max<S: Simd>(simd: S, values: &[S::f32s]) -> f32 {
 #[inline(always)]
 fn sum(values: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
-    for chunk in values.chunks(LANES) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    let (whole, rest) = values.as_chunks::<LANES>();
+    let mut add = |chunk: &[f32]| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    whole.iter().for_each(|chunk| add(chunk));
+    add(rest);
+    let mut n = LANES;
+    while n > 1 {
+        n /= 2;
+        let (low, high) = lanes.split_at_mut(n);
+        low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
     }
-    lanes.into_iter().sum()
+    lanes[0]
 }
 
-/// `e^x` for `x ≤ 0`, to 1e-7 of its value: a power of two by the exponent's bits, the
-/// rest by the polynomial of Cephes (`expf.c`); 0 below the smallest normal number.
+/// `2^x` for `x ≤ 0`, to 2e-7 of its value; 0 below the smallest normal number.
 #[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    /// Adding it rounds to a whole number, in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    const LOWEST: f32 = -87.0;
-    const POLYNOMIAL: [f32; 8] =
-        [1.987_569_1e-4, 1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5, 1.0, 1.0];
-    let number = |x| simd.splat_f32s(x);
-    let too_low = simd.less_than_f32s(x, number(LOWEST));
+fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    const LOWEST: f32 = -126.0;
+    /// Of least relative error on −½…½, exact at 0.
+    const POLYNOMIAL: [f32; 6] =
+        [1.326_466_6e-3, 9.671_513e-3, 5.550_734e-2, 2.402_224_2e-1, 6.931_47e-1, 1.0];
+    let lowest = simd.splat_f32s(LOWEST);
+    let too_low = simd.less_than_f32s(x, lowest);
     // Not `max`, which would turn what is no number into one.
-    let x = simd.select_f32s(too_low, number(LOWEST), x);
-    let rounded = simd.mul_add_f32s(x, number(std::f32::consts::LOG2_E), number(ROUND));
-    let power = simd.sub_f32s(rounded, number(ROUND));
-    // ln 2 in two parts, the first with few enough digits for an exact product.
-    let rest = simd.mul_add_f32s(power, number(-0.693_359_4), x);
-    let rest = simd.mul_add_f32s(power, number(2.121_944_4e-4), rest);
-    let times_rest = |sum, &c: &f32| simd.mul_add_f32s(sum, rest, number(c));
-    let sum = POLYNOMIAL.iter().fold(number(0.0), times_rest);
-    let exponent = simd.wrapping_dyn_shl_u32s(
-        simd.transmute_u32s_f32s(rounded),
-        simd.splat_u32s(f32::MANTISSA_DIGITS - 1),
-    );
-    let scale = simd.add_u32s(exponent, simd.splat_u32s(1.0_f32.to_bits()));
-    let value = simd.mul_f32s(sum, simd.transmute_f32s_u32s(scale));
-    simd.select_f32s(too_low, number(0.0), value)
+    let x = simd.select_f32s(too_low, lowest, x);
+    let (value, power) = split_exp2(simd, x, &POLYNOMIAL, 0);
+    simd.select_f32s(too_low, simd.splat_f32s(0.0), simd.mul_f32s(value, power))
+}
+
+/// Adding it rounds to a whole number, in the lowest bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// `2^x · 2^shift` as a polynomial of what rounding leaves of `x`, and a power of two.
+#[inline(always)]
+fn split_exp2<S: Simd>(simd: S, x: S::f32s, polynomial: &[f32], shift: u32) -> (S::f32s, S::f32s) {
+    let round = simd.splat_f32s(ROUND);
+    let rounded = simd.add_f32s(x, round);
+    let rest = simd.sub_f32s(x, simd.sub_f32s(rounded, round));
+    let times_rest = |sum, &c: &f32| simd.mul_add_f32s(sum, rest, simd.splat_f32s(c));
+    let first = simd.splat_f32s(polynomial[0]);
+    let value = polynomial[1..].iter().fold(first, times_rest);
+    let bits = f32::MANTISSA_DIGITS - 1;
+    let exponent =
+        simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(bits));
+    let one = simd.splat_u32s(1.0_f32.to_bits() + (shift << bits));
+    (value, simd.transmute_f32s_u32s(simd.add_u32s(exponent, one)))
 }
 
 #[cfg(test)]
@@ -275,40 +319,40 @@ mod tests {
     use super::*;
 
     /// Eight rounding steps of f32.
-    const EXP_TOLERANCE: f64 = 1e-6;
+    const TOLERANCE: f64 = 1e-6;
 
-    /// `exp` of each number, by this processor's vectors or one after the other.
-    struct Exponentials<'a>(&'a mut [f32]);
+    /// `2^x` of each number, by this processor's vectors or one after the other.
+    struct Powers<'a>(&'a mut [f32]);
 
-    impl WithSimd for Exponentials<'_> {
+    impl WithSimd for Powers<'_> {
         type Output = ();
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             let (vectors, rest) = S::as_mut_simd_f32s(self.0);
             assert!(rest.is_empty());
-            vectors.iter_mut().for_each(|x| *x = exp(simd, *x));
+            vectors.iter_mut().for_each(|x| *x = exp2(simd, *x));
         }
     }
 
     #[track_caller]
-    fn check_exponentials(run: impl Fn(Exponentials<'_>)) {
-        let numbers: Vec<f32> = (0..102_400).map(|i| -0.0009 * i as f32).collect();
+    fn check_powers(run: impl Fn(Powers<'_>)) {
+        let numbers: Vec<f32> = (0..102_400).map(|i| -0.0013 * i as f32).collect();
         let mut found = numbers.clone();
-        run(Exponentials(&mut found));
+        run(Powers(&mut found));
         for (&x, found) in numbers.iter().zip(found) {
-            let expected = f64::from(x).exp();
+            let expected = f64::from(x).exp2();
             let error = (f64::from(found) - expected).abs() / expected;
-            assert!(x < -87.0 || error < EXP_TOLERANCE, "exp({x}) is {found}, expected {expected}");
+            assert!(x < -126.0 || error < TOLERANCE, "2^{x} is {found}, expected {expected}");
         }
-        let mut edges = [0.0, -88.0, f32::NEG_INFINITY, f32::NAN].repeat(8);
-        run(Exponentials(&mut edges));
+        let mut edges = [0.0, -127.0, f32::NEG_INFINITY, f32::NAN].repeat(8);
+        run(Powers(&mut edges));
         assert_eq!(edges[..3], [1.0, 0.0, 0.0]);
         assert!(edges[3].is_nan());
     }
 
     #[test]
-    fn exponentials() {
-        check_exponentials(|work| pulp::Arch::new().dispatch(work));
-        check_exponentials(|work| work.with_simd(pulp::Scalar));
+    fn powers_of_two() {
+        check_powers(|work| pulp::Arch::new().dispatch(work));
+        check_powers(|work| work.with_simd(pulp::Scalar));
     }
 }

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-/// Most tokens that one thread takes at a time.
-const MAX_TOKENS: usize = 96;
+/// Most tokens that one thread takes at a time: whole tiles of 5, 6 and 12 rows.
+const MAX_TOKENS: usize = 120;
 
 /// Calls `run` with the numbers `[n_tokens, d_input]` of some tokens at a time and the
 /// place `[n_tokens, d_output]` of what becomes of them.

@@ -1,17 +1,14 @@
-//! Products of signed bytes on a processor, added up in 32-bit integers.
-//!
-//! Codes are laid out in pairs and widened to 16 bits on the way: one instruction multiplies two
-//! neighbours of the depth and adds them, exactly, where the byte instructions of
-//! processors without VNNI saturate.
-
-mod pairs;
+//! Products of signed bytes on a processor, added up in 32-bit integers: codes are laid
+//! out in [`pairs`] and widened to 16 bits on the way.
 
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
-use gf_model::kernels::{downcast, flex, for_each_block};
+use gf_model::kernels::{
+    downcast, flex, for_each_block,
+    pairs::{self, N_VECTORS, Pairs, Work, dispatch},
+};
 
 pub use self::pairs::n_columns;
-use self::pairs::{N_VECTORS, Pairs, Work, dispatch};
 use crate::{
     Int8Linear,
     int8::{MAX_CODE, half_precision},
@@ -168,7 +165,7 @@ impl Work for Block<'_> {
             let (scale, bias) = (&scale[columns.clone()], &bias[columns.clone()]);
             for first in (0..units.len()).step_by(ROWS) {
                 let row = |i: usize| &words[(first + i).min(last) * n_pairs..][..n_pairs];
-                let sums = simd.tile::<ROWS>(std::array::from_fn(row), panel, n_pairs);
+                let sums = simd.tile_bytes::<ROWS>(std::array::from_fn(row), panel, n_pairs);
                 let outputs = self.y[first * d_output..].chunks_exact_mut(d_output);
                 for ((output, sums), unit) in outputs.zip(&sums).zip(&units[first..]) {
                     let sums: &[i32] = bytemuck::cast_slice::<[P::Words; N_VECTORS], i32>(

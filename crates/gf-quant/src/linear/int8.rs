@@ -5,7 +5,7 @@ use burn::{
     nn::Linear,
     tensor::{Int, Tensor, activation::relu, backend::Backend},
 };
-use gf_model::Projection;
+use gf_model::{Projection, kernels::AttentionArithmetic};
 
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
@@ -177,5 +177,12 @@ impl<B: Backend> Projection<B> for Int8Linear<B> {
 
     fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
         self.on_processor(&input, 0.0).unwrap_or_else(|| relu(self.portable(input)))
+    }
+
+    fn attention_arithmetic(&self) -> AttentionArithmetic {
+        match self.activations {
+            Activations::Int8 => AttentionArithmetic::Integer16,
+            Activations::Float | Activations::Int8WithOutliers(_) => AttentionArithmetic::Float,
+        }
     }
 }

@@ -1,16 +1,24 @@
-//! The innermost loop of the integer product, on the vectors of this processor.
+//! The innermost loop of integer products, on the vectors of this processor: one
+//! instruction multiplies two neighbours of the depth, numbers of 16 bits, and adds both
+//! products, exactly, where the byte instructions of processors without VNNI saturate.
 
 use bytemuck::Pod;
+use pulp::Simd;
 
 /// Vectors side by side in a tile.
 pub const N_VECTORS: usize = 2;
 
 /// Vectors of pairs of codes.
 pub trait Pairs: Copy {
+    /// Vectors of floating-point numbers of the same width.
+    type Floats: Simd;
     /// 32-bit words side by side.
     type Words: Pod;
     /// Pairs of signed bytes, as many as words.
     type Bytes: Pod;
+
+    /// The instructions for floating-point numbers.
+    fn floats(self) -> Self::Floats;
 
     /// Each pair as a word of two 16-bit numbers.
     fn widen(self, pairs: Self::Bytes) -> Self::Words;
@@ -21,21 +29,45 @@ pub trait Pairs: Copy {
     /// `sum + low(a)·low(b) + high(a)·high(b)` in every word.
     fn add_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
-    /// Sums of products of every row with every column of a panel.
+    /// Sums of products of every row with every column of a panel of pairs of bytes,
+    /// `depth` pairs of each.
     #[inline(always)]
-    fn tile<const ROWS: usize>(
+    fn tile_bytes<const ROWS: usize>(
         self,
         rows: [&[i32]; ROWS],
         panel: &[i8],
         depth: usize,
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
-        let mut sums = [[self.splat(0); N_VECTORS]; ROWS];
-        let rows = rows.map(|row| &row[..depth]);
         let panel: &[[Self::Bytes; N_VECTORS]] = bytemuck::cast_slice(panel);
-        for (p, columns) in panel[..depth].iter().enumerate() {
-            let columns = columns.map(|pairs| self.widen(pairs));
+        self.tile(rows, &panel[..depth], |columns| columns.map(|pairs| self.widen(pairs)))
+    }
+
+    /// As [`tile_bytes`](Self::tile_bytes) with a panel of pairs of 16-bit numbers.
+    #[inline(always)]
+    fn tile_words<const ROWS: usize>(
+        self,
+        rows: [&[i32]; ROWS],
+        panel: &[i32],
+        depth: usize,
+    ) -> [[Self::Words; N_VECTORS]; ROWS] {
+        let panel: &[[Self::Words; N_VECTORS]] = bytemuck::cast_slice(panel);
+        self.tile(rows, &panel[..depth], |columns| *columns)
+    }
+
+    /// Sums of products of every row with what `load` makes of each part of a panel.
+    #[inline(always)]
+    fn tile<Part, const ROWS: usize>(
+        self,
+        rows: [&[i32]; ROWS],
+        panel: &[Part],
+        load: impl Fn(&Part) -> [Self::Words; N_VECTORS],
+    ) -> [[Self::Words; N_VECTORS]; ROWS] {
+        let mut sums = [[self.splat(0); N_VECTORS]; ROWS];
+        let rows = rows.map(|row| &row[..panel.len()]);
+        for (p, columns) in panel.iter().enumerate() {
+            let columns = load(columns);
             for (sums, row) in sums.iter_mut().zip(&rows) {
-                // SAFETY: p < depth, the length of every row.
+                // SAFETY: p is below the panel's length, which every row has.
                 let word = self.splat(unsafe { *row.get_unchecked(p) });
                 for (sum, &column) in sums.iter_mut().zip(&columns) {
                     *sum = self.add_products(*sum, word, column);
@@ -59,8 +91,14 @@ const PORTABLE: usize = 4;
 struct Portable;
 
 impl Pairs for Portable {
+    type Floats = pulp::Scalar;
     type Words = [i32; PORTABLE];
     type Bytes = [[i8; 2]; PORTABLE];
+
+    #[inline(always)]
+    fn floats(self) -> pulp::Scalar {
+        pulp::Scalar
+    }
 
     #[inline(always)]
     fn widen(self, pairs: Self::Bytes) -> Self::Words {
@@ -84,10 +122,13 @@ impl Pairs for Portable {
 mod processor {
     use super::{N_VECTORS, PORTABLE, Portable, Work};
 
+    /// Columns of a panel on this processor.
     pub fn n_columns() -> usize {
         N_VECTORS * PORTABLE
     }
 
+    /// Runs `work` on the widest vectors of this processor, with as many rows as keep its
+    /// multipliers busy.
     pub fn dispatch(work: impl Work) {
         work.run::<_, 4>(Portable);
     }
@@ -105,8 +146,14 @@ mod processor {
     use super::{N_VECTORS, PORTABLE, Pairs, Portable, Work};
 
     impl Pairs for V3 {
+        type Floats = Self;
         type Words = i32x8;
         type Bytes = i8x16;
+
+        #[inline(always)]
+        fn floats(self) -> Self {
+            self
+        }
 
         #[inline(always)]
         fn widen(self, pairs: i8x16) -> i32x8 {
@@ -126,8 +173,14 @@ mod processor {
     }
 
     impl Pairs for V4 {
+        type Floats = Self;
         type Words = i32x16;
         type Bytes = i8x32;
+
+        #[inline(always)]
+        fn floats(self) -> Self {
+            self
+        }
 
         #[inline(always)]
         fn widen(self, pairs: i8x32) -> i32x16 {
@@ -160,8 +213,14 @@ mod processor {
     struct Fused(V4, Vnni);
 
     impl Pairs for Fused {
+        type Floats = V4;
         type Words = i32x16;
         type Bytes = i8x32;
+
+        #[inline(always)]
+        fn floats(self) -> V4 {
+            self.0
+        }
 
         #[inline(always)]
         fn widen(self, pairs: i8x32) -> i32x16 {
@@ -191,6 +250,7 @@ mod processor {
         }
     }
 
+    /// Columns of a panel on this processor.
     pub fn n_columns() -> usize {
         let lanes = match (V4::try_new(), V3::try_new()) {
             (Some(_), _) => 16,
@@ -200,13 +260,15 @@ mod processor {
         N_VECTORS * lanes
     }
 
+    /// Runs `work` on the widest vectors of this processor, with as many rows as keep its
+    /// multipliers busy.
     pub fn dispatch(work: impl Work) {
         match (Vnni::try_new(), V4::try_new(), V3::try_new()) {
             (Some(vnni), Some(v4), _) => {
                 vnni.vectorize(Run::<_, _, 12>(Fused(v4, vnni), work));
             }
             (_, Some(simd), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
-            (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 6>(simd, work)),
+            (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 5>(simd, work)),
             (_, None, None) => work.run::<_, 4>(Portable),
         }
     }
