@@ -26,6 +26,7 @@ pub(crate) use attention::attention;
 pub use blocks::for_each_block;
 pub(crate) use linear::{Activation, Weights, linear};
 pub(crate) use norm::add_norm;
+pub use tile::rows_from;
 
 /// A backend's primitive as the type that it may be: how a kernel is found.
 pub fn downcast<T: Any>(primitive: impl Any) -> Option<T> {

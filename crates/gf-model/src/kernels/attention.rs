@@ -178,7 +178,7 @@ impl State {
         let panels = keys.below(0).skip(first / n_columns).take(n_keys.div_ceil(n_columns));
         for (j, panel) in panels.enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
-                let rows = rows_from::<ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
+                let rows = rows_from::<_, ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
                 let sums = tile(simd, rows, panel, self.d_head);
                 let scores = self.scores[query * KEYS..].chunks_exact_mut(KEYS);
                 for (scores, sums) in scores.zip(&sums) {
@@ -220,7 +220,7 @@ impl State {
         let n_columns = values.n_columns();
         for (j, panel) in values.below(first).enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
-                let rows = rows_from::<ROWS>(&self.scores, KEYS, query, 0..n_keys);
+                let rows = rows_from::<_, ROWS>(&self.scores, KEYS, query, 0..n_keys);
                 let sums = tile(simd, rows, panel, n_keys);
                 let mixed = self.mixed[query * self.width..].chunks_exact_mut(self.width);
                 for (mixed, sums) in mixed.zip(&sums) {

@@ -118,7 +118,7 @@ impl Tiled for Block<'_> {
                 let first = j * weight.n_columns();
                 let columns = first..d_output.min(first + weight.n_columns());
                 for token in (0..n_tokens).step_by(ROWS) {
-                    let rows = rows_from::<ROWS>(self.x, d_input, token, start..end);
+                    let rows = rows_from::<_, ROWS>(self.x, d_input, token, start..end);
                     let sums = tile(simd, rows, panel, end - start);
                     let outputs = self.y[token * d_output..].chunks_exact_mut(d_output);
                     for (output, sums) in outputs.zip(&sums) {

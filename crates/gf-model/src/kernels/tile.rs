@@ -66,15 +66,20 @@ pub fn tile<S: Simd, const ROWS: usize>(
     sums
 }
 
-/// `depth` numbers of each of `ROWS` rows from row `first` on; beyond the last row, that
+/// Some columns of each of `ROWS` rows from row `first` on; beyond the last row, that
 /// one again: its sums are not kept.
 #[inline(always)]
-pub fn rows_from<const ROWS: usize>(
-    matrix: &[f32],
+pub fn rows_from<T, const ROWS: usize>(
+    matrix: &[T],
     stride: usize,
     first: usize,
     columns: std::ops::Range<usize>,
-) -> [&[f32]; ROWS] {
+) -> [&[T]; ROWS] {
     let last = matrix.len() / stride - 1;
-    std::array::from_fn(|i| &matrix[(first + i).min(last) * stride..][columns.clone()])
+    let mut rows = [&matrix[..0]; ROWS];
+    // A loop, since `array::from_fn` is called for each tile and not inlined.
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &matrix[(first + i).min(last) * stride..][columns.clone()];
+    }
+    rows
 }

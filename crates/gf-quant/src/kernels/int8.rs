@@ -6,6 +6,7 @@ use burn_flex::FlexTensor;
 use gf_model::kernels::{
     downcast, flex, for_each_block,
     pairs::{self, N_VECTORS, Pairs, Work, dispatch},
+    rows_from,
 };
 
 pub use self::pairs::n_columns;
@@ -159,13 +160,12 @@ impl Work for Block<'_> {
             None => quantize(self.x, d_input),
             Some(outliers) => outliers.quantize((self.x, d_input), (self.y, d_output)),
         };
-        let last = units.len() - 1;
         for (j, panel) in codes.chunks_exact(2 * n_pairs * n_columns).enumerate() {
             let columns = j * n_columns..d_output.min((j + 1) * n_columns);
             let (scale, bias) = (&scale[columns.clone()], &bias[columns.clone()]);
             for first in (0..units.len()).step_by(ROWS) {
-                let row = |i: usize| &words[(first + i).min(last) * n_pairs..][..n_pairs];
-                let sums = simd.tile_bytes::<ROWS>(std::array::from_fn(row), panel, n_pairs);
+                let rows = rows_from::<_, ROWS>(&words, n_pairs, first, 0..n_pairs);
+                let sums = simd.tile_bytes(rows, panel, n_pairs);
                 let outputs = self.y[first * d_output..].chunks_exact_mut(d_output);
                 for ((output, sums), unit) in outputs.zip(&sums).zip(&units[first..]) {
                     let sums: &[i32] = bytemuck::cast_slice::<[P::Words; N_VECTORS], i32>(
@@ -190,8 +190,12 @@ impl Work for Block<'_> {
 fn quantize(x: &[f32], d_input: usize) -> (Vec<i32>, Vec<f32>) {
     let n_pairs = d_input.div_ceil(2);
     let mut words = vec![0; x.len() / d_input * n_pairs];
+    let mut units = vec![0.0; x.len() / d_input];
+    // A loop, since `collect` is compiled without this processor's vectors.
     let rows = x.chunks_exact(d_input).zip(words.chunks_exact_mut(n_pairs));
-    let units = rows.map(|(row, words)| encode(row, absmax(row), words)).collect();
+    for ((row, words), unit) in rows.zip(&mut units) {
+        *unit = encode(row, absmax(row), words);
+    }
     (words, units)
 }
 

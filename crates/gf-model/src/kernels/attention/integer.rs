@@ -9,7 +9,10 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::{QUERIES, ROUND, max, rescale, scale, split_exp2};
-use crate::kernels::pairs::{Pairs, Work, dispatch, n_columns};
+use crate::kernels::{
+    pairs::{Pairs, Work, dispatch, n_columns},
+    tile::rows_from,
+};
 
 /// Keys between two rescalings of the running sums.
 const KEYS: usize = 128;
@@ -37,7 +40,7 @@ impl Cell {
         let head = |head: usize| {
             let columns = head * d_head..(head + 1) * d_head;
             let rows = |numbers| Rows { numbers, d_model, columns: columns.clone() };
-            Head::new(&rows(keys), &rows(values))
+            pulp::Arch::new().dispatch(|| Head::new(&rows(keys), &rows(values)))
         };
         let heads = (0..n_heads).into_par_iter().map(head).collect();
         Self { heads, length: keys.len() / d_model, d_model }
@@ -77,6 +80,7 @@ struct Head {
 }
 
 impl Head {
+    #[inline(always)]
     fn new(keys: &Rows<'_>, values: &Rows<'_>) -> Self {
         let (keys, key_units) = key_panels(keys);
         let (values, value_units) = value_panels(values);
@@ -89,6 +93,7 @@ impl Head {
     }
 }
 
+#[inline(always)]
 fn key_panels(keys: &Rows<'_>) -> (Vec<i32>, Vec<f32>) {
     let (n_columns, d_head) = (n_columns(), keys.columns.len());
     let (length, n_pairs) = (keys.iter().len(), d_head.div_ceil(2));
@@ -108,6 +113,7 @@ fn key_panels(keys: &Rows<'_>) -> (Vec<i32>, Vec<f32>) {
     (panels, units)
 }
 
+#[inline(always)]
 fn value_panels(values: &Rows<'_>) -> (Vec<i32>, Vec<f32>) {
     let (n_columns, d_head) = (n_columns(), values.columns.len());
     let n_pairs = values.iter().len().div_ceil(2);
@@ -262,7 +268,8 @@ impl State {
         let some = panels.skip(first / n_columns).take(n_keys.div_ceil(n_columns));
         for (j, (panel, key_units)) in some.enumerate() {
             for query in (0..self.units.len()).step_by(ROWS) {
-                let rows = rows_from::<ROWS>(&self.queries, self.n_pairs, query, self.n_pairs);
+                let rows =
+                    rows_from::<_, ROWS>(&self.queries, self.n_pairs, query, 0..self.n_pairs);
                 let sums = simd.tile_words(rows, panel, self.n_pairs);
                 let scores = self.scores[query * KEYS..].chunks_exact_mut(KEYS);
                 for (scores, sums) in scores.zip(&sums) {
@@ -322,7 +329,7 @@ impl State {
         for (j, panel) in head.values.chunks_exact(depth * n_columns).enumerate() {
             let panel = &panel[first / 2 * n_columns..][..n_pairs * n_columns];
             for query in (0..self.units.len()).step_by(ROWS) {
-                let rows = rows_from::<ROWS>(&self.weights, KEYS / 2, query, n_pairs);
+                let rows = rows_from::<_, ROWS>(&self.weights, KEYS / 2, query, 0..n_pairs);
                 let sums = simd.tile_words(rows, panel, n_pairs);
                 let mixed = self.mixed[query * self.width..].chunks_exact_mut(self.width);
                 for (mixed, sums) in mixed.zip(&sums) {
@@ -334,6 +341,7 @@ impl State {
         }
     }
 
+    #[inline(always)]
     fn finish<'a>(&self, units: &[f32], outputs: impl Iterator<Item = &'a mut [f32]>) {
         let rows = self.mixed.chunks_exact(self.width).zip(&self.total);
         for (output, (mixed, total)) in outputs.zip(rows) {
@@ -341,19 +349,6 @@ impl State {
             output.iter_mut().zip(numbers).for_each(|(to, (sum, unit))| *to = sum / total * unit);
         }
     }
-}
-
-/// `depth` words of each of `ROWS` rows from row `first` on; beyond the last row, that one
-/// again: its sums are not kept.
-#[inline(always)]
-fn rows_from<const ROWS: usize>(
-    matrix: &[i32],
-    stride: usize,
-    first: usize,
-    depth: usize,
-) -> [&[i32]; ROWS] {
-    let last = matrix.len() / stride - 1;
-    std::array::from_fn(|i| &matrix[(first + i).min(last) * stride..][..depth])
 }
 
 #[cfg(test)]
