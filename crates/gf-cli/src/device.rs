@@ -78,7 +78,10 @@ impl DeviceChoice {
     /// What the job says, or that this build has no such backend.
     pub fn run(self, job: impl Job) -> Result<(), Failure> {
         match self {
-            Self::Cpu => job.run::<Flex>(&FlexDevice),
+            Self::Cpu => {
+                memory::keep_freed();
+                job.run::<Flex>(&FlexDevice)
+            }
             #[cfg(feature = "wgpu")]
             Self::Wgpu(index) => {
                 use burn_wgpu::{Wgpu, WgpuDevice};
