@@ -8,7 +8,7 @@
 //! otherwise the name is ambiguous and nobody guesses. `data/README.md` says
 //! where the table comes from.
 
-use std::{collections::HashMap, io::Read, sync::OnceLock};
+use std::{borrow::Cow, io::Read, sync::OnceLock};
 
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ pub enum Resolution {
 }
 
 /// The names of one kind.
-type Names = HashMap<&'static str, Owner>;
+type Names = foldhash::HashMap<&'static str, Owner>;
 
 /// What a name of one kind stands for.
 #[derive(Clone, Copy)]
@@ -88,7 +88,7 @@ pub struct Annotation {
     text: &'static str,
     genes: Vec<Gene>,
     /// Genes of the ids that they had before.
-    retired: HashMap<GeneId, u32>,
+    retired: foldhash::HashMap<GeneId, u32>,
     /// Only files that do not go by Ensembl ids need them.
     names: OnceLock<AllNames>,
 }
@@ -206,8 +206,12 @@ impl Annotation {
         if lines.next() != Some(HEADER) {
             return Err(Error::Annotation { line: 1, reason: format!("expected {HEADER:?}") });
         }
-        let mut table =
-            Self { text, genes: Vec::new(), retired: HashMap::new(), names: OnceLock::new() };
+        let mut table = Self {
+            text,
+            genes: Vec::new(),
+            retired: foldhash::HashMap::default(),
+            names: OnceLock::new(),
+        };
         for (line_idx, line) in lines.enumerate() {
             table.add(line).map_err(|reason| Error::Annotation { line: line_idx + 2, reason })?;
         }
@@ -234,7 +238,7 @@ impl Annotation {
             }
         }
         let biotype = Biotype::from_gencode(biotype);
-        self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
+        self.genes.push(Gene { id, symbol: Cow::Borrowed(symbol), biotype });
         Ok(())
     }
 }
@@ -344,8 +348,8 @@ mod tests {
 
     #[test]
     fn an_approved_claim_beats_the_others() {
-        let mut names = HashMap::new();
-        let owner = |names: &HashMap<_, _>| match names["X"] {
+        let mut names = Names::default();
+        let owner = |names: &Names| match names["X"] {
             Owner::One { gene, .. } => Some(gene),
             Owner::Many { .. } => None,
         };

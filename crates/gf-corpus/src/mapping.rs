@@ -14,10 +14,7 @@
 //! (`TBCE.1`, `TBCE-1`) is taken off if the plain name is in the file too.
 //! With a [`GeneMap`] of the user's, that alone decides.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-};
+use std::{collections::HashSet, path::Path};
 
 use crate::{
     annotation::{Annotation, Resolution, Route},
@@ -290,7 +287,7 @@ fn refuse_no_genes(path: &Path, rows: &[SourceGene], fates: &[Fate]) -> Result<(
 #[derive(Default)]
 pub(crate) struct GeneIndex {
     genes: Vec<Gene>,
-    places: HashMap<GeneId, u32>,
+    places: foldhash::HashMap<GeneId, u32>,
 }
 
 impl GeneIndex {
@@ -303,7 +300,7 @@ impl GeneIndex {
         let named = row.symbol.clone().filter(|symbol| !symbol.is_empty());
         let unlisted = || Gene {
             id,
-            symbol: named.unwrap_or_else(|| id.to_string()),
+            symbol: named.unwrap_or_else(|| id.to_string()).into(),
             biotype: Biotype::Unlisted,
         };
         let place = self.genes.len() as u32;

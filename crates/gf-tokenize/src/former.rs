@@ -4,7 +4,7 @@
 //! are ids that Ensembl has given up since. Where the id of today is no key itself, the gene has the
 //! token of its former id. Where several former ids are keys, nobody can tell which it is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use gf_corpus::{Annotation, GeneId};
 
@@ -14,7 +14,7 @@ use crate::{error::Result, token::TokenId, vocab::Vocabulary};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FormerIds {
     /// The only former id's token.
-    pub(crate) tokens: HashMap<GeneId, TokenId>,
+    pub(crate) tokens: foldhash::HashMap<GeneId, TokenId>,
     /// Several former ids, ascending by the id of today.
     pub(crate) ambiguous: Vec<(GeneId, Vec<GeneId>)>,
 }

@@ -17,8 +17,6 @@
 //! `tokenize_anndata`, where scipy divides a sparse matrix by a row vector). Ties keep the order of
 //! the gene columns; the reference's order of ties depends on the CPU.
 
-use std::collections::HashMap;
-
 use gf_corpus::{GeneId, Medians};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -235,7 +233,7 @@ impl RankEncoder {
             .iter()
             .zip(cell.counts)
             .filter_map(|(&gene, &count)| Some((columns.token(gene)?, cp10k(count))));
-        let values: HashMap<TokenId, f64> = counted.collect();
+        let values: foldhash::HashMap<TokenId, f64> = counted.collect();
         let value = |token| values.get(token).copied().unwrap_or(0.0);
         encoding.tokens.tokens().iter().map(value).collect()
     }

@@ -43,7 +43,7 @@ pub struct Vocabulary {
     special: SpecialTokens,
     /// By token; `None` for the special ones.
     genes: Vec<Option<GeneId>>,
-    tokens: HashMap<GeneId, TokenId>,
+    tokens: foldhash::HashMap<GeneId, TokenId>,
     content_hash: String,
 }
 
@@ -157,8 +157,12 @@ impl Vocabulary {
     }
 
     fn new(special: SpecialTokens, genes: Vec<Option<GeneId>>) -> Self {
-        let mut vocabulary =
-            Self { special, genes, tokens: HashMap::new(), content_hash: String::new() };
+        let mut vocabulary = Self {
+            special,
+            genes,
+            tokens: foldhash::HashMap::default(),
+            content_hash: String::new(),
+        };
         vocabulary.tokens = vocabulary.genes().collect();
         vocabulary.content_hash = format!("{:032x}", xxh3_128(vocabulary.table().as_bytes()));
         vocabulary
@@ -181,8 +185,8 @@ impl Vocabulary {
 #[derive(Default)]
 struct Draft {
     special: HashMap<&'static str, TokenId>,
-    genes: HashMap<GeneId, TokenId>,
-    taken: HashMap<TokenId, Option<GeneId>>,
+    genes: foldhash::HashMap<GeneId, TokenId>,
+    taken: foldhash::HashMap<TokenId, Option<GeneId>>,
 }
 
 impl Draft {
