@@ -10,7 +10,10 @@ use burn::{
 };
 
 use crate::{
-    EncoderConfig, EncoderInput, Projection, embeddings::layer_norm, kernels, layer::add_norm,
+    EncoderConfig, EncoderInput, Projection,
+    embeddings::layer_norm,
+    kernels::{self, Joined},
+    layer::add_norm,
     projection::init_linear,
 };
 
@@ -74,8 +77,21 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
         let value = self.value.forward(context);
         let mixed = kernels::attention(&query, &key, &value, self.n_heads, input.lengths())
             .unwrap_or_else(|| self.attend(query, key, value, input));
+        self.finish(queries, mixed)
+    }
+
+    /// The second half of [`forward`](Self::forward): projects what the queries mixed and
+    /// adds them. All shapes `[batch_size, n_queries, d_model]`.
+    pub(crate) fn finish(&self, queries: Tensor<B, 3>, mixed: Tensor<B, 3>) -> Tensor<B, 3> {
         let output = self.hidden_dropout.forward(self.output.forward(mixed));
         add_norm(&self.layer_norm, self.epsilon, queries, output)
+    }
+
+    /// Lays `rows` out for attention between two of them joined at any place.
+    pub(crate) fn join(&self, rows: &Tensor<B, 3>) -> Option<Joined> {
+        let project = |projection: &P| projection.forward(rows.clone());
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(project);
+        Joined::new(&query, &key, &value, self.n_heads)
     }
 
     /// Softmax attention; Burn's fused operation, except where attention weights

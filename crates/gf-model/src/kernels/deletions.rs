@@ -1,0 +1,295 @@
+//! Softmax attention of many rows of tokens at once that differ in one place: up to there
+//! each is the one, from there on the other of two rows. So is a cell without one token:
+//! up to it the cell without its last, from there on the cell without its first.
+//!
+//! Up to the place the weighted sums over keys are a beginning of those over the first row,
+//! from there on an end of those over the second. Both grow key by key; nothing is taken
+//! away again, so that a large score that is in some of the rows costs the others no digit.
+
+use std::ops::Range;
+
+use burn::tensor::{Tensor, backend::Backend};
+use burn_flex::FlexTensor;
+use pulp::Simd;
+use rayon::prelude::*;
+
+use super::{
+    attention::{Cell, KEYS, QUERIES, State},
+    flex,
+    panels::Panels,
+    tile::{Tiled, dispatch},
+};
+
+/// Queries, keys and values of two rows of tokens that can be joined at any place.
+pub(crate) struct Joined {
+    /// `[2, seq_length, d_model]`.
+    queries: FlexTensor,
+    rows: [Cell; 2],
+    seq_length: usize,
+    d_model: usize,
+}
+
+impl Joined {
+    /// From the projections of two rows, each `[2, seq_length, d_model]`; `None` on
+    /// another backend, or if the numbers are not f32.
+    pub(crate) fn new<B: Backend>(
+        query: &Tensor<B, 3>,
+        key: &Tensor<B, 3>,
+        value: &Tensor<B, 3>,
+        n_heads: usize,
+    ) -> Option<Self> {
+        let [_, seq_length, d_model] = query.dims();
+        let (queries, keys, values) = (flex::rows(query)?, flex::rows(key)?, flex::rows(value)?);
+        let (keys, values) = (flex::slice(&keys), flex::slice(&values));
+        let (keys, values) =
+            (keys.split_at(seq_length * d_model), values.split_at(seq_length * d_model));
+        let rows = [(keys.0, values.0), (keys.1, values.1)]
+            .map(|(keys, values)| Cell::new(keys, values, d_model, n_heads));
+        Some(Self { queries, rows, seq_length, d_model })
+    }
+
+    /// Attention within each of the rows that are the first up to one of `places`, then the
+    /// second: `[n_places, seq_length, d_model]`, in the order of the places, each at most
+    /// `seq_length`.
+    pub(crate) fn attend<B: Backend>(&self, places: &[usize]) -> Option<Tensor<B, 3>> {
+        let mut output = vec![0.0; places.len() * self.seq_length * self.d_model];
+        self.blocks(&mut output, places).into_par_iter().for_each(dispatch);
+        flex::tensor(output, [places.len(), self.seq_length, self.d_model])
+    }
+
+    /// The work, shared out: some neighbouring queries of one of the two rows each, with
+    /// all joined rows that have them.
+    fn blocks<'a>(&'a self, output: &'a mut [f32], places: &[usize]) -> Vec<Block<'a>> {
+        let n = QUERIES * self.d_model;
+        let queries = flex::slice(&self.queries).chunks_exact(self.seq_length * self.d_model);
+        let mut blocks: Vec<Block> = queries
+            .flat_map(|row| row.chunks(n))
+            .map(|queries| Block { joined: self, queries, outputs: Vec::new() })
+            .collect();
+        let (of_first, of_second) = blocks.split_at_mut(self.seq_length.div_ceil(QUERIES));
+        for (row, &place) in output.chunks_exact_mut(self.seq_length * self.d_model).zip(places) {
+            let halves = of_first.iter_mut().zip(&mut *of_second);
+            for (i, (output, (first, second))) in row.chunks_mut(n).zip(halves).enumerate() {
+                let n_first = place.saturating_sub(i * QUERIES).min(output.len() / self.d_model);
+                let (before, behind) = output.split_at_mut(n_first * self.d_model);
+                first.push(Output { place, first_query: 0, rows: before });
+                second.push(Output { place, first_query: n_first, rows: behind });
+            }
+        }
+        blocks.iter_mut().for_each(|block| block.outputs.sort_by_key(|output| output.place));
+        blocks
+    }
+}
+
+/// What some queries find in the joined rows that have them, in the order of their places.
+struct Block<'a> {
+    joined: &'a Joined,
+    queries: &'a [f32],
+    outputs: Vec<Output<'a>>,
+}
+
+/// The part of one joined row that comes from a block.
+struct Output<'a> {
+    place: usize,
+    /// The block's queries before it are not in this row.
+    first_query: usize,
+    /// `[n_queries, d_model]`.
+    rows: &'a mut [f32],
+}
+
+impl<'a> Block<'a> {
+    fn push(&mut self, output: Output<'a>) {
+        if !output.rows.is_empty() {
+            self.outputs.push(output);
+        }
+    }
+}
+
+impl Tiled for Block<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize>(mut self, simd: S) {
+        let Joined { rows: [first, second], seq_length, d_model, .. } = self.joined;
+        let [Some(lowest), Some(highest)] =
+            [self.outputs.first(), self.outputs.last()].map(|output| Some(output?.place))
+        else {
+            return;
+        };
+        let (n_heads, n_queries) = (first.heads.len(), self.queries.len() / d_model);
+        let d_head = d_model / n_heads;
+        let mut state = State::new(n_queries, d_head, first.heads[0].1.n_columns());
+        for (head, (first, second)) in first.heads.iter().zip(&second.heads).enumerate() {
+            let columns = head * d_head..(head + 1) * d_head;
+            let queries = self.queries.chunks_exact(*d_model).map(|row| &row[columns.clone()]);
+            state.begin(queries.clone());
+            let ends = self.ends::<S, ROWS>(simd, &mut state, second);
+            state.begin(queries);
+            add_keys::<S, ROWS>(simd, &mut state, first, 0..lowest);
+            add_keys::<S, ROWS>(simd, &mut state, second, highest..*seq_length);
+            let mut seen = lowest;
+            for (output, end) in self.outputs.iter_mut().zip(ends.iter().rev()) {
+                add_keys::<S, ROWS>(simd, &mut state, first, seen..output.place);
+                seen = output.place;
+                let rows = output.rows.chunks_exact_mut(*d_model);
+                let rows = rows.map(|row| &mut row[columns.clone()]);
+                finish(&state, end, output.first_query, rows);
+            }
+        }
+    }
+}
+
+impl Block<'_> {
+    /// Sums over the keys of the second row from each place to the last of the places,
+    /// the last one first.
+    #[inline(always)]
+    fn ends<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        state: &mut State,
+        second: &(Panels, Panels),
+    ) -> Vec<Sums> {
+        let places = self.outputs.iter().rev().map(|output| output.place);
+        let mut seen = places.clone().next().unwrap_or(0);
+        let sums = |place| {
+            add_keys::<S, ROWS>(simd, state, second, place..seen);
+            seen = place;
+            Sums::of(state)
+        };
+        places.map(sums).collect()
+    }
+}
+
+/// The sums of a [`State`], kept while it goes on.
+struct Sums {
+    top: Vec<f32>,
+    total: Vec<f32>,
+    mixed: Vec<f32>,
+}
+
+impl Sums {
+    fn of(state: &State) -> Self {
+        let State { top, total, mixed, .. } = state;
+        Self { top: top.clone(), total: total.clone(), mixed: mixed.clone() }
+    }
+}
+
+/// Adds some of the keys of a row, and their values, to what the queries have seen.
+#[inline(always)]
+fn add_keys<S: Simd, const ROWS: usize>(
+    simd: S,
+    state: &mut State,
+    (keys, values): &(Panels, Panels),
+    mut range: Range<usize>,
+) {
+    while !range.is_empty() {
+        // Panels are multiplied whole: what the first holds before the range weighs nothing.
+        let n_before = range.start % keys.n_columns();
+        let first = range.start - n_before;
+        let n_keys = KEYS.min(range.end - first);
+        state.score::<S, ROWS>(simd, keys, first, n_keys);
+        let scores = state.scores.chunks_exact_mut(KEYS);
+        scores.for_each(|scores| scores[..n_before].fill(f32::NEG_INFINITY));
+        state.exponentiate(simd, n_keys);
+        state.mix::<S, ROWS>(simd, values, first, n_keys);
+        range.start = first + n_keys;
+    }
+}
+
+/// The values mixed over both parts of a row, of the queries from `first_query` on.
+#[inline(always)]
+fn finish<'a>(
+    state: &State,
+    end: &Sums,
+    first_query: usize,
+    outputs: impl Iterator<Item = &'a mut [f32]>,
+) {
+    for (query, output) in (first_query..).zip(outputs) {
+        let top = state.top[query].max(end.top[query]);
+        let [begun, ended] = [state.top[query], end.top[query]].map(|part| (part - top).exp());
+        let total = begun * state.total[query] + ended * end.total[query];
+        let [begun, ended] = [begun / total, ended / total];
+        let mixed = [&state.mixed, &end.mixed].map(|mixed| &mixed[query * state.width..]);
+        for (to, (a, b)) in output.iter_mut().zip(mixed[0].iter().zip(mixed[1])) {
+            *to = begun * a + ended * b;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn_flex::{Flex, FlexDevice};
+
+    use super::*;
+
+    /// Exponentials to 1e-6 and sums of at most 120 terms of magnitude 1 in f32.
+    const TOLERANCE: f64 = 1e-5;
+    const D_MODEL: usize = 2;
+
+    /// Softmax attention of one query of one head, from its definition in f64.
+    fn attend(query: &[f64], keys: &[&[f64]], values: &[&[f64]]) -> Vec<f64> {
+        let dot = |key: &&[f64]| query.iter().zip(*key).map(|(q, k)| q * k).sum::<f64>();
+        let scores: Vec<f64> =
+            keys.iter().map(|key| dot(key) / (query.len() as f64).sqrt()).collect();
+        let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|score| (score - top).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        let mix = |column| {
+            values.iter().zip(&weights).map(|(value, w)| value[column] * w).sum::<f64>() / total
+        };
+        (0..query.len()).map(mix).collect()
+    }
+
+    /// A key whose score is 100 above all others takes everything where it is, and must
+    /// leave no trace in the rows without it, which weigh the others alike.
+    #[test]
+    fn scores_far_apart() {
+        let seq_length = 120;
+        for loud in [0, 1, 57, 118, 119] {
+            let key = |token: usize| if token == loud { 100.0 * 2.0_f64.sqrt() } else { 0.0 };
+            let row = |value: fn(usize, f64) -> f64, f: &dyn Fn(usize) -> f64| -> Vec<f64> {
+                let numbers = |token| (0..D_MODEL).map(move |j| value(j, f(token)));
+                (0..seq_length).flat_map(numbers).collect()
+            };
+            let on_first = |j, x| if j == 0 { x } else { 0.0 };
+            let on_both = |j, x: f64| (x + j as f64).sin();
+            // The cell without its last token, and without its first.
+            let two = |value: fn(usize, f64) -> f64, f: &dyn Fn(usize) -> f64| {
+                [row(value, f), row(value, &|position| f(position + 1))]
+            };
+            let queries = two(on_first, &|_| 1.0);
+            let keys = two(on_first, &key);
+            let values = two(on_both, &|token| token as f64);
+            check([&queries, &keys, &values], &[0, 1, 56, 57, 58, 119, 120]);
+        }
+    }
+
+    #[track_caller]
+    fn check([queries, keys, values]: [&[Vec<f64>; 2]; 3], places: &[usize]) {
+        let seq_length = queries[0].len() / D_MODEL;
+        let tensor = |rows: &[Vec<f64>; 2]| {
+            let numbers: Vec<f32> = rows.concat().iter().map(|&x| x as f32).collect();
+            let numbers = Tensor::<Flex, 1>::from_floats(numbers.as_slice(), &FlexDevice);
+            numbers.reshape([2, seq_length, D_MODEL])
+        };
+        let joined = Joined::new(&tensor(queries), &tensor(keys), &tensor(values), 1).unwrap();
+        let found = joined.attend::<Flex>(places).unwrap().into_data();
+        let mut found = found.iter::<f32>();
+        for &place in places {
+            let joined = |rows: &[Vec<f64>; 2]| {
+                let (first, second) = (&rows[0][..place * D_MODEL], &rows[1][place * D_MODEL..]);
+                [first, second].concat()
+            };
+            let [queries, keys, values] = [queries, keys, values].map(joined);
+            let [keys, values] =
+                [&keys, &values].map(|rows| rows.chunks(D_MODEL).collect::<Vec<_>>());
+            for (i, query) in queries.chunks(D_MODEL).enumerate() {
+                for expected in attend(query, &keys, &values) {
+                    let found = f64::from(found.next().unwrap());
+                    assert!(
+                        (found - expected).abs() <= TOLERANCE,
+                        "joined at {place}, query {i}: {found}, expected {expected}"
+                    );
+                }
+            }
+        }
+    }
+}
