@@ -41,9 +41,10 @@ impl<'a, B: Backend, P: Projection<B>> Deletions<'a, B, P> {
     /// Attention of the first layer in the cell without each of the tokens at `positions`,
     /// 0-based and below the cell's length. Neighbouring positions share most: `n` tokens
     /// whose deletions spread over `w` of them are as much work as one cell of `n + w`.
-    pub fn without(&self, positions: &[usize]) -> Option<WithoutTokens<'_, B, P>> {
-        let mixed = self.joined.attend(positions)?;
-        Some(WithoutTokens { deletions: self, positions: positions.to_vec(), mixed })
+    pub fn without(&self, positions: &[usize]) -> WithoutTokens<'_, B, P> {
+        let mixed = self.joined.attend(positions);
+        let mixed = mixed.unwrap_or_else(|| unreachable!("only what is in host memory is joined"));
+        WithoutTokens { deletions: self, positions: positions.to_vec(), mixed }
     }
 }
 
@@ -56,8 +57,8 @@ pub struct WithoutTokens<'a, B: Backend, P> {
 }
 
 impl<B: Backend, P: Projection<B>> WithoutTokens<'_, B, P> {
-    /// [`Encoder::hidden_state`] of the cell without the tokens at some of the positions, a
-    /// range of their list.
+    /// [`Encoder::hidden_state`] of the cell without the tokens at some of the positions: a
+    /// range of their list, not empty.
     ///
     /// # Shapes
     ///
@@ -73,8 +74,8 @@ impl<B: Backend, P: Projection<B>> WithoutTokens<'_, B, P> {
         layers.fold(first, |hidden, layer| layer.forward(hidden, &input))
     }
 
-    /// [`Encoder::cls_state`] of the cell without the tokens at some of the positions, a
-    /// range of their list.
+    /// [`Encoder::cls_state`] of the cell without the tokens at some of the positions: a
+    /// range of their list, not empty.
     ///
     /// # Shapes
     ///
