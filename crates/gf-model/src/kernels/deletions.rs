@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
-use pulp::Simd;
+use pulp::{NullaryFnOnce, Simd};
 use rayon::prelude::*;
 
 use super::{
@@ -147,14 +147,14 @@ impl Block<'_> {
         state: &mut State,
         second: &(Panels, Panels),
     ) -> Vec<Sums> {
-        let places = self.outputs.iter().rev().map(|output| output.place);
-        let mut seen = places.clone().next().unwrap_or(0);
-        let sums = |place| {
+        let mut ends = Vec::with_capacity(self.outputs.len());
+        let mut seen = self.outputs.last().map_or(0, |output| output.place);
+        for place in self.outputs.iter().rev().map(|output| output.place) {
             add_keys::<S, ROWS>(simd, state, second, place..seen);
             seen = place;
-            Sums::of(state)
-        };
-        places.map(sums).collect()
+            ends.push(Sums::of(state));
+        }
+        ends
     }
 }
 
@@ -172,26 +172,43 @@ impl Sums {
     }
 }
 
-/// Adds some of the keys of a row, and their values, to what the queries have seen.
-#[inline(always)]
+/// Adds some of the keys of a row, and their values, to what the queries have seen: a
+/// function of its own for the vectors, because copies of it are too long to be inlined.
+struct AddKeys<'a, S, const ROWS: usize> {
+    simd: S,
+    state: &'a mut State,
+    row: &'a (Panels, Panels),
+    range: Range<usize>,
+}
+
+impl<S: Simd, const ROWS: usize> NullaryFnOnce for AddKeys<'_, S, ROWS> {
+    type Output = ();
+    #[inline(always)]
+    fn call(self) {
+        let Self { simd, state, row: (keys, values), mut range } = self;
+        while !range.is_empty() {
+            // Panels are multiplied whole: what the first holds before the range weighs nothing.
+            let n_before = range.start % keys.n_columns();
+            let first = range.start - n_before;
+            let n_keys = KEYS.min(range.end - first);
+            state.score::<S, ROWS>(simd, keys, first, n_keys);
+            for scores in state.scores.chunks_exact_mut(KEYS) {
+                scores[..n_before].fill(f32::NEG_INFINITY);
+            }
+            state.exponentiate(simd, n_keys);
+            state.mix::<S, ROWS>(simd, values, first, n_keys);
+            range.start = first + n_keys;
+        }
+    }
+}
+
 fn add_keys<S: Simd, const ROWS: usize>(
     simd: S,
     state: &mut State,
-    (keys, values): &(Panels, Panels),
-    mut range: Range<usize>,
+    row: &(Panels, Panels),
+    range: Range<usize>,
 ) {
-    while !range.is_empty() {
-        // Panels are multiplied whole: what the first holds before the range weighs nothing.
-        let n_before = range.start % keys.n_columns();
-        let first = range.start - n_before;
-        let n_keys = KEYS.min(range.end - first);
-        state.score::<S, ROWS>(simd, keys, first, n_keys);
-        let scores = state.scores.chunks_exact_mut(KEYS);
-        scores.for_each(|scores| scores[..n_before].fill(f32::NEG_INFINITY));
-        state.exponentiate(simd, n_keys);
-        state.mix::<S, ROWS>(simd, values, first, n_keys);
-        range.start = first + n_keys;
-    }
+    simd.vectorize(AddKeys::<S, ROWS> { simd, state, row, range });
 }
 
 /// The values mixed over both parts of a row, of the queries from `first_query` on.
