@@ -6,7 +6,7 @@
 //! from there on an end of those over the second. Both grow key by key; nothing is taken
 //! away again, so that a large score that is in some of the rows costs the others no digit.
 
-use std::ops::Range;
+use std::{mem::swap, ops::Range};
 
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
@@ -19,6 +19,11 @@ use super::{
     panels::Panels,
     tile::{Tiled, dispatch},
 };
+
+/// Keys that are added at once, at multiples of it: the numbers of a joined row do not
+/// depend on what others are computed with it, nor, as the widest panels are as wide, on
+/// the vectors.
+const CHUNK: usize = 32;
 
 /// Queries, keys and values of two rows of tokens that can be joined at any place.
 pub(crate) struct Joined {
@@ -108,14 +113,9 @@ impl<'a> Block<'a> {
 impl Tiled for Block<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(mut self, simd: S) {
-        let Joined { rows: [first, second], seq_length, d_model, .. } = self.joined;
-        let [Some(lowest), Some(highest)] =
-            [self.outputs.first(), self.outputs.last()].map(|output| Some(output?.place))
-        else {
-            return;
-        };
-        let (n_heads, n_queries) = (first.heads.len(), self.queries.len() / d_model);
-        let d_head = d_model / n_heads;
+        let Joined { rows: [first, second], d_model, .. } = self.joined;
+        let n_queries = self.queries.len() / d_model;
+        let d_head = d_model / first.heads.len();
         let mut state = State::new(n_queries, d_head, first.heads[0].1.n_columns());
         for (head, (first, second)) in first.heads.iter().zip(&second.heads).enumerate() {
             let columns = head * d_head..(head + 1) * d_head;
@@ -123,23 +123,13 @@ impl Tiled for Block<'_> {
             state.begin(queries.clone());
             let ends = self.ends::<S, ROWS>(simd, &mut state, second);
             state.begin(queries);
-            add_keys::<S, ROWS>(simd, &mut state, first, 0..lowest);
-            add_keys::<S, ROWS>(simd, &mut state, second, highest..*seq_length);
-            let mut seen = lowest;
-            for (output, end) in self.outputs.iter_mut().zip(ends.iter().rev()) {
-                add_keys::<S, ROWS>(simd, &mut state, first, seen..output.place);
-                seen = output.place;
-                let rows = output.rows.chunks_exact_mut(*d_model);
-                let rows = rows.map(|row| &mut row[columns.clone()]);
-                finish(&state, end, output.first_query, rows);
-            }
+            self.beginnings::<S, ROWS>(simd, &mut state, first, (columns, &ends));
         }
     }
 }
 
 impl Block<'_> {
-    /// Sums over the keys of the second row from each place to the last of the places,
-    /// the last one first.
+    /// Sums over the keys of the second row from each place on, the last place first.
     #[inline(always)]
     fn ends<S: Simd, const ROWS: usize>(
         &self,
@@ -148,14 +138,50 @@ impl Block<'_> {
         second: &(Panels, Panels),
     ) -> Vec<Sums> {
         let mut ends = Vec::with_capacity(self.outputs.len());
-        let mut seen = self.outputs.last().map_or(0, |output| output.place);
+        let mut seen = self.joined.seq_length;
         for place in self.outputs.iter().rev().map(|output| output.place) {
-            add_keys::<S, ROWS>(simd, state, second, place..seen);
-            seen = place;
-            ends.push(Sums::of(state));
+            let whole = seen.min(place.next_multiple_of(CHUNK));
+            for keys in chunks(whole..seen).rev() {
+                add_keys::<S, ROWS>(simd, state, second, keys);
+            }
+            seen = whole;
+            let sums = Sums::of(state);
+            add_keys::<S, ROWS>(simd, state, second, place..whole);
+            ends.push(sums.exchanged(state));
         }
         ends
     }
+
+    /// Sums over the keys of the first row up to each place, completed by the `ends` to the
+    /// output's `columns`.
+    #[inline(always)]
+    fn beginnings<S: Simd, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        state: &mut State,
+        first: &(Panels, Panels),
+        (columns, ends): (Range<usize>, &[Sums]),
+    ) {
+        let mut seen = 0;
+        for (output, end) in self.outputs.iter_mut().zip(ends.iter().rev()) {
+            let whole = output.place - output.place % CHUNK;
+            for keys in chunks(seen..whole) {
+                add_keys::<S, ROWS>(simd, state, first, keys);
+            }
+            seen = whole;
+            let sums = Sums::of(state);
+            add_keys::<S, ROWS>(simd, state, first, whole..output.place);
+            let rows = output.rows.chunks_exact_mut(self.joined.d_model);
+            let rows = rows.map(|row| &mut row[columns.clone()]);
+            finish(&sums.exchanged(state), end, output.first_query, rows);
+        }
+    }
+}
+
+/// Keys of whole chunks, chunk by chunk.
+fn chunks(keys: Range<usize>) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let end = keys.end;
+    keys.step_by(CHUNK).map(move |first| first..end.min(first + CHUNK))
 }
 
 /// The sums of a [`State`], kept while it goes on.
@@ -170,35 +196,39 @@ impl Sums {
         let State { top, total, mixed, .. } = state;
         Self { top: top.clone(), total: total.clone(), mixed: mixed.clone() }
     }
+
+    /// Sets a state back to these sums and gives those it had.
+    fn exchanged(mut self, state: &mut State) -> Self {
+        swap(&mut self.top, &mut state.top);
+        swap(&mut self.total, &mut state.total);
+        swap(&mut self.mixed, &mut state.mixed);
+        self
+    }
 }
 
-/// Adds some of the keys of a row, and their values, to what the queries have seen: a
+/// Adds some keys of one chunk of a row, and their values, to what the queries have seen: a
 /// function of its own for the vectors, because copies of it are too long to be inlined.
 struct AddKeys<'a, S, const ROWS: usize> {
     simd: S,
     state: &'a mut State,
     row: &'a (Panels, Panels),
-    range: Range<usize>,
+    keys: Range<usize>,
 }
 
 impl<S: Simd, const ROWS: usize> NullaryFnOnce for AddKeys<'_, S, ROWS> {
     type Output = ();
     #[inline(always)]
     fn call(self) {
-        let Self { simd, state, row: (keys, values), mut range } = self;
-        while !range.is_empty() {
-            // Panels are multiplied whole: what the first holds before the range weighs nothing.
-            let n_before = range.start % keys.n_columns();
-            let first = range.start - n_before;
-            let n_keys = KEYS.min(range.end - first);
-            state.score::<S, ROWS>(simd, keys, first, n_keys);
-            for scores in state.scores.chunks_exact_mut(KEYS) {
-                scores[..n_before].fill(f32::NEG_INFINITY);
-            }
-            state.exponentiate(simd, n_keys);
-            state.mix::<S, ROWS>(simd, values, first, n_keys);
-            range.start = first + n_keys;
+        let Self { simd, state, row: (keys, values), keys: range } = self;
+        // Panels are multiplied whole: what the chunk holds before the range weighs nothing.
+        let n_before = range.start % CHUNK;
+        let (first, n_keys) = (range.start - n_before, n_before + range.len());
+        state.score::<S, ROWS>(simd, keys, first, n_keys);
+        for scores in state.scores.chunks_exact_mut(KEYS) {
+            scores[..n_before].fill(f32::NEG_INFINITY);
         }
+        state.exponentiate(simd, n_keys);
+        state.mix::<S, ROWS>(simd, values, first, n_keys);
     }
 }
 
@@ -206,27 +236,30 @@ fn add_keys<S: Simd, const ROWS: usize>(
     simd: S,
     state: &mut State,
     row: &(Panels, Panels),
-    range: Range<usize>,
+    keys: Range<usize>,
 ) {
-    simd.vectorize(AddKeys::<S, ROWS> { simd, state, row, range });
+    if !keys.is_empty() {
+        simd.vectorize(AddKeys::<S, ROWS> { simd, state, row, keys });
+    }
 }
 
 /// The values mixed over both parts of a row, of the queries from `first_query` on.
 #[inline(always)]
 fn finish<'a>(
-    state: &State,
-    end: &Sums,
+    begun: &Sums,
+    ended: &Sums,
     first_query: usize,
     outputs: impl Iterator<Item = &'a mut [f32]>,
 ) {
+    let width = begun.mixed.len() / begun.top.len();
     for (query, output) in (first_query..).zip(outputs) {
-        let top = state.top[query].max(end.top[query]);
-        let [begun, ended] = [state.top[query], end.top[query]].map(|part| (part - top).exp());
-        let total = begun * state.total[query] + ended * end.total[query];
-        let [begun, ended] = [begun / total, ended / total];
-        let mixed = [&state.mixed, &end.mixed].map(|mixed| &mixed[query * state.width..]);
-        for (to, (a, b)) in output.iter_mut().zip(mixed[0].iter().zip(mixed[1])) {
-            *to = begun * a + ended * b;
+        let top = begun.top[query].max(ended.top[query]);
+        let weights = [begun, ended].map(|sums| (sums.top[query] - top).exp());
+        let total = weights[0] * begun.total[query] + weights[1] * ended.total[query];
+        let [a, b] = weights.map(|weight| weight / total);
+        let mixed = [begun, ended].map(|sums| &sums.mixed[query * width..]);
+        for (to, (begun, ended)) in output.iter_mut().zip(mixed[0].iter().zip(mixed[1])) {
+            *to = a * begun + b * ended;
         }
     }
 }

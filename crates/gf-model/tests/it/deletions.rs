@@ -122,3 +122,19 @@ fn nothing_is_shared_elsewhere() {
     let taped: Encoder<Autodiff<Flex>> = Encoder::from_inner(full);
     assert!(Deletions::new(&taped, &cell, &FlexDevice).is_none(), "a tape");
 }
+
+/// A run that is cut into other batches gives the same bytes.
+#[test]
+fn company_changes_no_bit() {
+    let (encoder, cell) = (encoder(2, 24).pack(), cell(230));
+    let deletions = Deletions::new(&encoder, &cell, &FlexDevice).unwrap();
+    let bits = |hidden: Tensor<Flex, 3>| -> Vec<u32> {
+        hidden.into_data().iter::<f32>().map(f32::to_bits).collect()
+    };
+    let positions = [0, 31, 32, 33, 95, 96, 97, 100, 192, 228, 229];
+    let together = deletions.without(&positions);
+    for (i, &position) in positions.iter().enumerate() {
+        let alone = bits(deletions.without(&[position]).hidden_state(0..1, 2));
+        assert_eq!(bits(together.hidden_state(i..i + 1, 2)), alone, "without {position}");
+    }
+}
