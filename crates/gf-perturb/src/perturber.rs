@@ -19,7 +19,7 @@ use crate::{
 const MIN_SHARED: usize = 4;
 /// Batches whose first attention is computed together: more of them share more, and hold
 /// more memory.
-const SHARED_BATCHES: usize = 4;
+pub const SHARED_BATCHES: usize = 4;
 
 /// Takes a number of forward passes done; an error ends the run.
 pub type Report<'a> = &'a mut dyn FnMut(u64) -> Result<(), Error>;
