@@ -87,8 +87,10 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
         add_norm(&self.layer_norm, self.epsilon, queries, output)
     }
 
-    /// Lays `rows` out for attention between two of them joined at any place.
+    /// Lays two rows, `[2, seq_length, d_model]`, out for attention where they are joined
+    /// at any place; `None` where the kernel does not take them.
     pub(crate) fn join(&self, rows: &Tensor<B, 3>) -> Option<Joined> {
+        kernels::flex::view(rows)?;
         let project = |projection: &P| projection.forward(rows.clone());
         let [query, key, value] = [&self.query, &self.key, &self.value].map(project);
         Joined::new(&query, &key, &value, self.n_heads)

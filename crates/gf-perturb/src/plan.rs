@@ -80,7 +80,7 @@ impl Plan {
         self.n_variants() + n_originals
     }
 
-    /// Floating-point operations of all passes.
+    /// Floating-point operations of all passes, as if none shared the first layer.
     pub fn operations(&self, shape: &PassShape) -> f64 {
         self.cells.iter().map(|cell| cell.operations(shape)).sum()
     }
