@@ -8,7 +8,7 @@
 //! otherwise the name is ambiguous and nobody guesses. `data/README.md` says
 //! where the table comes from.
 
-use std::{borrow::Cow, io::Read, sync::OnceLock};
+use std::{io::Read, sync::OnceLock};
 
 use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
@@ -238,7 +238,7 @@ impl Annotation {
             }
         }
         let biotype = Biotype::from_gencode(biotype);
-        self.genes.push(Gene { id, symbol: Cow::Borrowed(symbol), biotype });
+        self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
         Ok(())
     }
 }

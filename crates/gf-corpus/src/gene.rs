@@ -1,6 +1,6 @@
 //! One identity per gene: the Ensembl id, held as a number.
 
-use std::{borrow::Cow, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -159,7 +159,7 @@ pub struct Gene {
     /// Its identity.
     pub id: GeneId,
     /// Its name: the annotation's, or the file's for an id it does not list.
-    pub symbol: Cow<'static, str>,
+    pub symbol: String,
     /// Its kind.
     pub biotype: Biotype,
 }

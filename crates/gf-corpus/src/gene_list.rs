@@ -57,7 +57,7 @@ fn render(genes: &[Gene]) -> std::io::Result<Vec<u8>> {
     table.write_record(HEADER)?;
     for gene in genes {
         let id = gene.id.to_string();
-        table.write_record([id.as_str(), &*gene.symbol, gene.biotype.name()])?;
+        table.write_record([id.as_str(), gene.symbol.as_str(), gene.biotype.name()])?;
     }
     table.into_inner().map_err(|e| e.into_error())
 }
@@ -68,7 +68,7 @@ fn parse(text: &[u8]) -> Result<Vec<Gene>, Box<dyn std::error::Error>> {
         let [id, symbol, biotype] = [0, 1, 2].map(|i| row.get(i).unwrap_or_default());
         let biotype = Biotype::from_name(biotype);
         let biotype = biotype.ok_or_else(|| format!("found {row:?}, expected {HEADER:?}"))?;
-        Ok(Gene { id: id.parse()?, symbol: symbol.to_owned().into(), biotype })
+        Ok(Gene { id: id.parse()?, symbol: symbol.to_owned(), biotype })
     };
     table.records().map(|row| gene(row?)).collect()
 }

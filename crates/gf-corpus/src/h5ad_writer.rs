@@ -332,7 +332,7 @@ fn write_genes(root: &Node, genes: &[Gene]) -> Result<()> {
     let ids: Vec<String> = genes.iter().map(|gene| gene.id.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     var.strings(INDEX, CHUNK_CELLS)?.append(&ids)?;
-    let symbols: Vec<&str> = genes.iter().map(|gene| &*gene.symbol).collect();
+    let symbols: Vec<&str> = genes.iter().map(|gene| gene.symbol.as_str()).collect();
     var.strings("gene_symbol", CHUNK_CELLS)?.append(&symbols)?;
     let biotypes: Vec<&str> = genes.iter().map(|gene| gene.biotype.name()).collect();
     var.strings("biotype", CHUNK_CELLS)?.append(&biotypes)

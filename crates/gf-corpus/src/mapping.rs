@@ -300,7 +300,7 @@ impl GeneIndex {
         let named = row.symbol.clone().filter(|symbol| !symbol.is_empty());
         let unlisted = || Gene {
             id,
-            symbol: named.unwrap_or_else(|| id.to_string()).into(),
+            symbol: named.unwrap_or_else(|| id.to_string()),
             biotype: Biotype::Unlisted,
         };
         let place = self.genes.len() as u32;

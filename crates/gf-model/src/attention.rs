@@ -10,7 +10,10 @@ use burn::{
 };
 
 use crate::{
-    EncoderConfig, EncoderInput, Projection, embeddings::layer_norm, kernels, layer::add_norm,
+    EncoderConfig, EncoderInput, Projection,
+    embeddings::layer_norm,
+    kernels::{self, AttentionArithmetic, Joined},
+    layer::add_norm,
     projection::init_linear,
 };
 
@@ -69,15 +72,40 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
         context: Tensor<B, 3>,
         input: &EncoderInput<B>,
     ) -> Tensor<B, 3> {
+        self.forward_in(queries, context, input, self.query.attention_arithmetic())
+    }
+
+    /// [`forward`](Self::forward) in an arithmetic that the projections did not choose.
+    pub(crate) fn forward_in(
+        &self,
+        queries: Tensor<B, 3>,
+        context: Tensor<B, 3>,
+        input: &EncoderInput<B>,
+        arithmetic: AttentionArithmetic,
+    ) -> Tensor<B, 3> {
         let query = self.query.forward(queries.clone());
         let key = self.key.forward(context.clone());
         let value = self.value.forward(context);
-        let arithmetic = self.query.attention_arithmetic();
         let lengths = input.lengths();
         let mixed = kernels::attention(&query, &key, &value, self.n_heads, lengths, arithmetic)
             .unwrap_or_else(|| self.attend(query, key, value, input));
+        self.finish(queries, mixed)
+    }
+
+    /// The second half of [`forward`](Self::forward): projects what the queries mixed and
+    /// adds them. All shapes `[batch_size, n_queries, d_model]`.
+    pub(crate) fn finish(&self, queries: Tensor<B, 3>, mixed: Tensor<B, 3>) -> Tensor<B, 3> {
         let output = self.hidden_dropout.forward(self.output.forward(mixed));
         add_norm(&self.layer_norm, self.epsilon, queries, output)
+    }
+
+    /// Lays two rows, `[2, seq_length, d_model]`, out for attention where they are joined
+    /// at any place; `None` where the kernel does not take them.
+    pub(crate) fn join(&self, rows: &Tensor<B, 3>) -> Option<Joined> {
+        kernels::flex::view(rows)?;
+        let project = |projection: &P| projection.forward(rows.clone());
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(project);
+        Joined::new(&query, &key, &value, self.n_heads)
     }
 
     /// Softmax attention; Burn's fused operation, except where attention weights

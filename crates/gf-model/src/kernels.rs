@@ -14,6 +14,7 @@ use std::any::Any;
 
 mod attention;
 mod blocks;
+mod deletions;
 pub mod flex;
 mod linear;
 mod norm;
@@ -24,6 +25,7 @@ mod tile;
 pub use attention::AttentionArithmetic;
 pub(crate) use attention::attention;
 pub use blocks::for_each_block;
+pub(crate) use deletions::Joined;
 pub(crate) use linear::{Activation, Weights, linear};
 pub(crate) use norm::add_norm;
 pub use tile::rows_from;

@@ -43,6 +43,8 @@ pub mod layer;
 
 pub mod encoder;
 
+pub mod deletions;
+
 pub mod head;
 
 pub mod kernels;
@@ -51,6 +53,7 @@ mod error;
 mod weights;
 
 pub use config::{EncoderConfig, Preset};
+pub use deletions::{Deletions, WithoutTokens};
 pub use encoder::Encoder;
 pub use error::Error;
 pub use head::{

@@ -10,7 +10,7 @@
 //!
 //! All variants of a cell have one length, so no batch is padded; nothing above the
 //! layer that is read is computed, and where CLS alone is read, in that layer only its
-//! row.
+//! row. Deletions of single genes share the first layer.
 //!
 //! ```
 //! use gf_perturb::perturbation::Edit;
@@ -24,6 +24,7 @@
 pub mod perturbation;
 
 mod choice;
+mod perturber;
 mod readout;
 mod run;
 mod shift;

@@ -174,6 +174,15 @@ impl Variant {
         [&tokens[..genes.start], &edited[..self.n_genes], &tokens[genes.end..]].concat()
     }
 
+    /// The position in `tokens` of the variant's gene, if it is one alone that stands there
+    /// once, and the original is the whole cell.
+    pub(crate) fn position(&self, tokens: &[i32]) -> Option<usize> {
+        let [gene] = self.group[..] else { return None };
+        let mut found = tokens.iter().enumerate().filter(|&(_, &token)| token == gene);
+        let (position, _) = found.next()?;
+        (self.n_cut == 0 && found.next().is_none()).then_some(position)
+    }
+
     /// The cell to compare with, as long as the edited one lets it be.
     pub fn original(&self, tokens: &[i32], genes: Range<usize>) -> Vec<i32> {
         let end = genes.end - self.n_cut.min(genes.len());

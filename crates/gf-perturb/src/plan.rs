@@ -16,15 +16,17 @@ use rayon::prelude::*;
 use crate::{
     Error, PerturbOptions, Progress,
     perturbation::{Targets, Variant},
+    perturber::SHARED_BATCHES,
     run::{run, variants},
 };
 
 /// Cells that a calibration times, at even places among the cells ordered by work.
 const N_TIMED: usize = 3;
 /// Numbers of a token that live at once in a layer, in widths of the model: the layer's
-/// input, query, key, value, mixed values and their projection; the wide half of the
+/// input, query, key, value, mixed values and their projection, and where deletions share
+/// the first layer, what that keeps of four batches at two at once; the wide half of the
 /// feed-forward comes on top.
-const WIDTHS_ALIVE: u64 = 6;
+const WIDTHS_ALIVE: u64 = 10;
 const BYTES: u64 = size_of::<f32>() as u64;
 
 /// The forward passes of a run.
@@ -78,7 +80,7 @@ impl Plan {
         self.n_variants() + n_originals
     }
 
-    /// Floating-point operations of all passes.
+    /// Floating-point operations of all passes, as if none shared the first layer.
     pub fn operations(&self, shape: &PassShape) -> f64 {
         self.cells.iter().map(|cell| cell.operations(shape)).sum()
     }
@@ -190,9 +192,9 @@ impl PassShape {
     /// ```
     /// use gf_perturb::plan::PassShape;
     /// let shape = PassShape { d_model: 256, d_ff: 512, n_layers: 6, cls_alone: true };
-    /// let n_tokens = shape.batch_tokens(1 << 20, 2);
+    /// let n_tokens = shape.batch_tokens(3 << 19, 2);
     /// assert_eq!(n_tokens, 64);
-    /// assert_eq!(shape.activation_bytes(2 * n_tokens as u64), 1 << 20);
+    /// assert_eq!(shape.activation_bytes(2 * n_tokens as u64), 3 << 19);
     /// ```
     pub fn batch_tokens(&self, bytes: u64, batches_at_once: usize) -> usize {
         let of_all = bytes / self.activation_bytes(1).max(1);
@@ -243,8 +245,11 @@ fn pace<B: Backend, P: Projection<B>>(
     options: &PerturbOptions,
 ) -> Result<f64, Error> {
     let tokens = reader.tokens(row)?;
+    // Pairs are timed as single genes, which share more.
+    let is_paired = matches!(options.targets, Targets::WithAnchor(_));
     let options = PerturbOptions {
-        targets: one_round(&variants(&tokens, reader, options), tokens.len(), options),
+        shares_first_layer: options.shares_first_layer && !is_paired,
+        targets: one_round(variants(&tokens, reader, options), &tokens, options),
         ..options.clone()
     };
     let cell = CellPlan::new(reader, row, &options)?;
@@ -261,15 +266,15 @@ fn pace<B: Backend, P: Projection<B>>(
     Ok(seconds / cell.variant_operations(shape))
 }
 
-/// The genes of as many variants, at even places, as are computed at once.
-fn one_round(variants: &[Variant], n_tokens: usize, options: &PerturbOptions) -> Targets {
+/// The genes of as many variants as are computed at once: neighbours, as in a run.
+fn one_round(mut variants: Vec<Variant>, tokens: &[i32], options: &PerturbOptions) -> Targets {
     if let Targets::Together(_) = options.targets {
         return options.targets.clone();
     }
-    let per_batch = (options.tokens_per_batch / n_tokens).max(1);
-    let n = (per_batch * options.batches_at_once.max(1)).min(variants.len());
-    let places = (0..n).map(|i| i * variants.len() / n);
-    let genes = places.filter_map(|place| variants[place].group.last());
+    variants.sort_by_key(|variant| variant.position(tokens));
+    let per_batch = (options.tokens_per_batch / tokens.len()).max(1);
+    let n_batches = options.batches_at_once.max(1).next_multiple_of(SHARED_BATCHES);
+    let genes = variants.iter().take(per_batch * n_batches).filter_map(|v| v.group.last());
     Targets::Each(genes.map(|&gene| TokenId(gene as u32)).collect())
 }
 

@@ -1,9 +1,6 @@
 //! Perturbing cells and reading them again.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use burn::tensor::backend::Backend;
 use gf_embed::{CellReader, EmbedLayer, Readout, StateEmbeddings};
@@ -13,7 +10,7 @@ use rayon::prelude::*;
 use crate::{
     CellShifts, Error,
     perturbation::{Edit, Targets, Variant},
-    readout::{CellState, effect},
+    perturber::Perturber,
 };
 
 /// What is done to the cells, and how they are read.
@@ -37,6 +34,9 @@ pub struct PerturbOptions {
     pub tokens_per_batch: usize,
     /// Batches computed at the same time: 1 on a GPU, one per core on a CPU.
     pub batches_at_once: usize,
+    /// Whether deletions of single genes share the first layer, where that saves work and
+    /// the backend can ([`gf_model::Deletions`]): the same numbers but for rounding.
+    pub shares_first_layer: bool,
 }
 
 impl PerturbOptions {
@@ -53,6 +53,7 @@ impl PerturbOptions {
             max_length,
             tokens_per_batch: 4_096,
             batches_at_once: 1,
+            shares_first_layer: true,
         }
     }
 
@@ -176,111 +177,4 @@ pub(crate) fn variants(
             || options.edit == Edit::Delete && v.n_genes > 0
     };
     variants.filter(can_be_read).collect()
-}
-
-/// Takes a number of forward passes done; an error ends the run.
-type Report<'a> = &'a mut dyn FnMut(u64) -> Result<(), Error>;
-
-/// What every cell of a run shares.
-struct Perturber<'a, B: Backend, P> {
-    encoder: &'a Encoder<B, P>,
-    reader: &'a CellReader<'a>,
-    options: &'a PerturbOptions,
-    device: &'a B::Device,
-    /// The hidden state that is read.
-    state: usize,
-}
-
-impl<B: Backend, P: Projection<B>> Perturber<'_, B, P> {
-    fn counted_cell(&self, row: usize) -> Result<(CellShifts, u64), Error> {
-        let mut n_passes = 0;
-        let mut count = |n: u64| {
-            n_passes += n;
-            Ok(())
-        };
-        let cell = self.cell(row, &mut count)?;
-        Ok((cell, n_passes))
-    }
-
-    fn cell(&self, row: usize, report: Report<'_>) -> Result<CellShifts, Error> {
-        let tokens = self.reader.tokens(row)?;
-        let variants = variants(&tokens, self.reader, self.options);
-        let originals = self.originals(&tokens, &variants, report)?;
-        let mut effects = Vec::with_capacity(variants.len());
-        let longest = variants.iter().map(|v| v.n_genes).max().unwrap_or(0);
-        let n_special = tokens.len() - self.reader.genes(&tokens).len();
-        let per_batch = (self.options.tokens_per_batch / (longest + n_special)).max(1);
-        for round in variants.chunks(per_batch * self.options.batches_at_once.max(1)) {
-            let compare = |batch: &[Variant]| self.compare(&tokens, batch, &originals);
-            let batches: Vec<_> = round.par_chunks(per_batch).map(compare).collect();
-            effects.extend(batches.into_iter().flatten());
-            report(round.len() as u64)?;
-        }
-        let cell_id = self.reader.dataset().cell_id(row)?;
-        if effects.iter().any(|effect: &crate::Effect| !effect.cosine.is_finite()) {
-            return Err(Error::NotFinite { row, cell_id });
-        }
-        Ok(CellShifts { row, cell_id, effects })
-    }
-
-    /// The cell before, by how many genes it lost.
-    fn originals(
-        &self,
-        tokens: &[i32],
-        variants: &[Variant],
-        report: Report<'_>,
-    ) -> Result<BTreeMap<usize, CellState>, Error> {
-        let genes = self.reader.genes(tokens);
-        let mut originals = BTreeMap::new();
-        for variant in variants {
-            if let Entry::Vacant(place) = originals.entry(variant.n_cut) {
-                let original = variant.original(tokens, genes.clone());
-                place.insert(self.states(&[original]).remove(0));
-                report(1)?;
-            }
-        }
-        Ok(originals)
-    }
-
-    fn compare(
-        &self,
-        tokens: &[i32],
-        batch: &[Variant],
-        originals: &BTreeMap<usize, CellState>,
-    ) -> Vec<crate::Effect> {
-        let genes = self.reader.genes(tokens);
-        let edited = batch.iter().map(|v| v.tokens(self.options.edit, tokens, genes.clone()));
-        let states = self.states(&edited.collect::<Vec<_>>());
-        let pairs = batch.iter().zip(&states);
-        pairs
-            .map(|(v, after)| effect(&v.group, &originals[&v.n_cut], after, self.options))
-            .collect()
-    }
-
-    /// The state of each row of tokens.
-    fn states(&self, rows: &[Vec<i32>]) -> Vec<CellState> {
-        let slices: Vec<&[i32]> = rows.iter().map(Vec::as_slice).collect();
-        let input = self.reader.input(&slices, self.device);
-        let (values, n_rows) = if self.options.needs_rows() {
-            let hidden = self.encoder.hidden_state(&input, self.state);
-            let [_, seq_length, _] = hidden.dims();
-            (hidden.into_data(), seq_length)
-        } else {
-            (self.encoder.cls_state(&input, self.state).into_data(), 1)
-        };
-        let values: Vec<f32> = values.iter::<f32>().collect();
-        let per_cell = values.len() / rows.len();
-        let cells = values.chunks(per_cell).zip(&slices);
-        cells
-            .map(|(values, tokens)| {
-                CellState::new(
-                    values,
-                    per_cell / n_rows,
-                    tokens,
-                    self.reader.genes(tokens),
-                    self.options,
-                )
-            })
-            .collect()
-    }
 }

@@ -107,6 +107,9 @@ pub struct PerturbArgs {
     /// Most tokens in a batch of edited cells [default: 4,096, fewer where memory is short].
     #[arg(long, value_name = "N")]
     batch_tokens: Option<NonZeroUsize>,
+    /// Compute the first layer anew for each deletion: slower, the same but for rounding.
+    #[arg(long)]
+    no_sharing: bool,
     /// Rows of the printed table.
     #[arg(long, default_value_t = 20, value_name = "N")]
     top: usize,
@@ -225,6 +228,7 @@ pub fn run(args: &PerturbArgs, common: &Common, shell: &Shell) -> Result<(), Fai
         reads_genes: args.read_genes,
         states: states.unwrap_or_default(),
         batches_at_once: reading.batches_at_once,
+        shares_first_layer: !args.no_sharing,
         ..PerturbOptions::new(0)
     };
     let device = common.device;

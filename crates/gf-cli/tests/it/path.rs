@@ -45,6 +45,8 @@ fn counts_become_ranked_genes_and_a_page() {
 
     let perturbed = json(folder, &format!("perturb {model} --max-cells 4 -o perturb"));
     assert_eq!((&perturbed["cells"], &perturbed["agreement"]), (&4.into(), &().into()));
+    let alone = json(folder, &format!("perturb {model} --max-cells 4 --no-sharing -o alone"));
+    assert_eq!(alone["perturbations"], perturbed["perturbations"]);
     let plan = json(folder, &format!("perturb {model} --max-cells 4 --plan --price 3600"));
     assert_eq!((&plan["cells"], &plan["variants"]), (&4.into(), &perturbed["perturbations"]));
     let number = |key: &str| plan[key].as_f64().unwrap();
@@ -64,6 +66,7 @@ fn counts_become_ranked_genes_and_a_page() {
     ok(folder, "merge part2/shifts.arrow part1/shifts.arrow -o merged.arrow");
     let bytes = |name: &str| fs::read(folder.join(name)).unwrap();
     assert!(bytes("merged.arrow") == bytes("perturb/shifts.arrow"), "shards differ from the whole");
+    assert!(bytes("alone/shifts.arrow") != bytes("perturb/shifts.arrow"), "nothing was shared");
 
     pairs_are_compared(folder, model);
     groups_are_compared(folder, model);

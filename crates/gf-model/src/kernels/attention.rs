@@ -15,9 +15,9 @@ use super::{
 
 /// Queries that one thread takes at a time: with [`KEYS`] their scores stay in the
 /// second-level cache.
-const QUERIES: usize = 120;
+pub(super) const QUERIES: usize = 120;
 /// Keys between two rescalings of the running sums.
-const KEYS: usize = 256;
+pub(super) const KEYS: usize = 256;
 /// Numbers that are summed side by side.
 const LANES: usize = 32;
 
@@ -69,14 +69,14 @@ pub(crate) fn attention<B: Backend>(
 }
 
 /// Keys and values of one cell, laid out per head.
-struct Cell {
-    heads: Vec<(Panels, Panels)>,
+pub(super) struct Cell {
+    pub(super) heads: Vec<(Panels, Panels)>,
     length: usize,
     d_model: usize,
 }
 
 impl Cell {
-    fn new(keys: &[f32], values: &[f32], d_model: usize, n_heads: usize) -> Self {
+    pub(super) fn new(keys: &[f32], values: &[f32], d_model: usize, n_heads: usize) -> Self {
         let (d_head, length) = (d_model / n_heads, keys.len() / d_model);
         let head = |head: usize| {
             let first = head * d_head;
@@ -124,24 +124,24 @@ impl Tiled for Block<'_> {
 }
 
 /// What a block of queries of one head has seen so far.
-struct State {
+pub(super) struct State {
     d_head: usize,
     /// Columns of `mixed`: whole panels.
-    width: usize,
+    pub(super) width: usize,
     /// `[n_queries, d_head]`, times [`scale`].
     queries: Vec<f32>,
     /// `[n_queries, KEYS]`: scores, then their exponentials.
-    scores: Vec<f32>,
+    pub(super) scores: Vec<f32>,
     /// `[n_queries, width]`: sums of values, weighted by exponentials.
-    mixed: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
     /// Largest score of each query.
-    top: Vec<f32>,
+    pub(super) top: Vec<f32>,
     /// Sum of exponentials of each query.
-    total: Vec<f32>,
+    pub(super) total: Vec<f32>,
 }
 
 impl State {
-    fn new(n_queries: usize, d_head: usize, n_columns: usize) -> Self {
+    pub(super) fn new(n_queries: usize, d_head: usize, n_columns: usize) -> Self {
         let width = d_head.next_multiple_of(n_columns);
         Self {
             d_head,
@@ -154,7 +154,7 @@ impl State {
         }
     }
 
-    fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
+    pub(super) fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
         let scale = scale(self.d_head);
         for (to, from) in self.queries.chunks_exact_mut(self.d_head).zip(queries) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
@@ -167,7 +167,7 @@ impl State {
     /// Products of every query with `n_keys` keys from `first` on, a multiple of the
     /// panels' columns.
     #[inline(always)]
-    fn score<S: Simd, const ROWS: usize>(
+    pub(super) fn score<S: Simd, const ROWS: usize>(
         &mut self,
         simd: S,
         keys: &Panels,
@@ -193,7 +193,7 @@ impl State {
     /// Scores to exponentials below the largest score so far; what was summed under a
     /// smaller one shrinks.
     #[inline(always)]
-    fn exponentiate<S: Simd>(&mut self, simd: S, n_keys: usize) {
+    pub(super) fn exponentiate<S: Simd>(&mut self, simd: S, n_keys: usize) {
         // What fills the last vector up weighs nothing.
         let n_filled = n_keys.next_multiple_of(S::F32_LANES);
         let rows = self.scores.chunks_exact_mut(KEYS).zip(self.mixed.chunks_exact_mut(self.width));
@@ -210,7 +210,7 @@ impl State {
 
     /// Adds `n_keys` values from `first` on, by their weights.
     #[inline(always)]
-    fn mix<S: Simd, const ROWS: usize>(
+    pub(super) fn mix<S: Simd, const ROWS: usize>(
         &mut self,
         simd: S,
         values: &Panels,

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod config;
+mod deletions;
 mod dropout;
 mod forward;
 mod golden;

@@ -10,6 +10,7 @@ mod laws;
 mod output;
 mod plan;
 mod reference;
+mod sharing;
 mod stats;
 mod store;
 mod suite;

@@ -67,7 +67,7 @@ fn the_paper_s_table() {
 fn memory_grows_with_what_is_computed_at_once() {
     let options = PerturbOptions { batches_at_once: 3, ..PerturbOptions::new(4_096) };
     let shape = PassShape { d_model: 10, d_ff: 20, n_layers: 2, cls_alone: true };
-    // 32-bit numbers, six widths and the feed-forward's of each token.
-    assert_eq!(shape.activation_bytes(tokens_at_once(&options, 100)), 4 * 3 * 4_096 * 80);
+    // 32-bit numbers, ten widths and the feed-forward's of each token.
+    assert_eq!(shape.activation_bytes(tokens_at_once(&options, 100)), 4 * 3 * 4_096 * 120);
     assert_eq!(tokens_at_once(&options, 5_000), 15_000);
 }

@@ -1,6 +1,7 @@
 //! One binary: the number format, golden codes, and the generic suite.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod deletions;
 mod fixture;
 mod golden_int8;
 mod golden_nf4;
