@@ -134,6 +134,7 @@ impl<B: Backend, P: Projection<B>> WithoutTokens<'_, B, P> {
         };
         first.squeeze_dim(1)
     }
+
     /// The first `n_rows` rows of hidden state 0, `[range.len(), n_rows, d_model]`.
     fn embedded(&self, range: Range<usize>, n_rows: usize) -> Tensor<B, 3> {
         let ends = &self.deletions.ends;
