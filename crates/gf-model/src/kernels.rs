@@ -7,7 +7,7 @@
 //! by the type of the primitive and not by a trait that backends would have to
 //! implement.
 //!
-//! All arithmetic is f32, in an order that depends neither on the number of threads
+//! All arithmetic is f32, or exact integers behind INT8 projections, in an order that depends neither on the number of threads
 //! nor on the width of the vectors.
 
 use std::any::Any;
