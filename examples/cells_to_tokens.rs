@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let annotation = Annotation::shipped()?;
     let symbol = |token: TokenId| {
         let gene = encoder.vocabulary().gene(token).and_then(|id| annotation.gene(id));
-        gene.map_or("", |gene| gene.symbol.as_str())
+        gene.map_or("", |gene| gene.symbol)
     };
     let Some(block) = corpus.blocks().next().transpose()? else { return Ok(()) };
     for cell in 0..block.cell_ids.len().min(5) {

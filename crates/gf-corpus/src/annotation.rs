@@ -8,9 +8,8 @@
 //! otherwise the name is ambiguous and nobody guesses. `data/README.md` says
 //! where the table comes from.
 
-use std::{io::Read, sync::OnceLock};
+use std::sync::OnceLock;
 
-use flate2::read::GzDecoder;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -19,9 +18,11 @@ use crate::{
     gene::{Biotype, Gene, GeneId},
 };
 
-const TABLE: &[u8] = include_bytes!("../data/genes.tsv.gz");
+const TABLE: &str = include_str!(concat!(env!("OUT_DIR"), "/genes.tsv"));
 const HEADER: &str = "ensembl_id\tsymbol\tbiotype\tprevious\taliases\tncbi\thgnc\tretired";
 const N_COLUMNS: usize = 8;
+/// About as many as the table lists.
+const N_GENES: usize = 80_000;
 /// What may stand before an NCBI gene id, in any case.
 const NCBI_PREFIXES: [&str; 4] = ["NCBI", "GeneID", "ENTREZ", "ncbigene"];
 
@@ -73,6 +74,24 @@ enum Owner {
     Many { approved: bool },
 }
 
+/// A gene that the annotation lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedGene {
+    /// Its identity.
+    pub id: GeneId,
+    /// Its name.
+    pub symbol: &'static str,
+    /// Its kind.
+    pub biotype: Biotype,
+}
+
+impl From<&ListedGene> for Gene {
+    fn from(listed: &ListedGene) -> Self {
+        let ListedGene { id, symbol, biotype } = *listed;
+        Self { id, symbol: symbol.to_owned(), biotype }
+    }
+}
+
 /// Human genes with their names, sorted by id.
 ///
 /// ```
@@ -85,8 +104,9 @@ enum Owner {
 /// # Ok::<(), gf_corpus::Error>(())
 /// ```
 pub struct Annotation {
-    text: &'static str,
-    genes: Vec<Gene>,
+    genes: Vec<ListedGene>,
+    /// Places of the genes by id.
+    places: foldhash::HashMap<GeneId, u32>,
     /// Genes of the ids that they had before.
     retired: foldhash::HashMap<GeneId, u32>,
     /// Only files that do not go by Ensembl ids need them.
@@ -111,27 +131,26 @@ impl Annotation {
     pub fn shipped() -> Result<&'static Self> {
         static SHIPPED: OnceLock<Result<Annotation, String>> = OnceLock::new();
         SHIPPED
-            .get_or_init(|| Self::read().map_err(|error| error.to_string()))
+            .get_or_init(|| Self::parse(TABLE).map_err(|error| error.to_string()))
             .as_ref()
             .map_err(|reason| Error::Annotation { line: 0, reason: reason.clone() })
     }
 
     /// All genes, sorted by id.
     #[must_use]
-    pub fn genes(&self) -> &[Gene] {
+    pub fn genes(&self) -> &[ListedGene] {
         &self.genes
     }
 
     /// A hash of the table that ships with the crate.
     pub(crate) fn shipped_hash() -> u128 {
-        xxh3_128(TABLE)
+        xxh3_128(TABLE.as_bytes())
     }
 
     /// The gene of an id.
     #[must_use]
-    pub fn gene(&self, id: GeneId) -> Option<&Gene> {
-        let found = self.genes.binary_search_by_key(&id, |gene| gene.id);
-        found.ok().map(|gene_idx| &self.genes[gene_idx])
+    pub fn gene(&self, id: GeneId) -> Option<&ListedGene> {
+        self.places.get(&id).map(|&gene_idx| &self.genes[gene_idx as usize])
     }
 
     /// The gene whose id this was before Ensembl gave it up, for example the
@@ -140,11 +159,11 @@ impl Annotation {
     /// ```
     /// let table = gf_corpus::Annotation::shipped()?;
     /// let ccl5 = table.successor("ENSG00000161570".parse()?).unwrap();
-    /// assert_eq!((ccl5.symbol.as_str(), ccl5.id), ("CCL5", "ENSG00000271503".parse()?));
+    /// assert_eq!((ccl5.symbol, ccl5.id), ("CCL5", "ENSG00000271503".parse()?));
     /// # Ok::<(), gf_corpus::Error>(())
     /// ```
     #[must_use]
-    pub fn successor(&self, retired: GeneId) -> Option<&Gene> {
+    pub fn successor(&self, retired: GeneId) -> Option<&ListedGene> {
         self.retired.get(&retired).map(|&gene_idx| &self.genes[gene_idx as usize])
     }
 
@@ -178,7 +197,7 @@ impl Annotation {
     }
 
     fn names(&self) -> &AllNames {
-        self.names.get_or_init(|| AllNames::of(self.text))
+        self.names.get_or_init(|| AllNames::of(TABLE))
     }
 
     fn lookup(&self, names: &Names, name: &str, route: Route) -> Resolution {
@@ -191,24 +210,14 @@ impl Annotation {
         }
     }
 
-    fn read() -> Result<Self> {
-        // What gzip says at its end: the length unpacked.
-        let n_bytes = TABLE.last_chunk().map_or(0, |end| u32::from_le_bytes(*end));
-        let mut text = String::with_capacity(n_bytes as usize);
-        let broken = |e: std::io::Error| Error::Annotation { line: 0, reason: e.to_string() };
-        GzDecoder::new(TABLE).read_to_string(&mut text).map_err(broken)?;
-        // The table lives as long as the process: one leak, no copies of its names.
-        Self::parse(Box::leak(text.into_boxed_str()))
-    }
-
     fn parse(text: &'static str) -> Result<Self> {
         let mut lines = text.lines();
         if lines.next() != Some(HEADER) {
             return Err(Error::Annotation { line: 1, reason: format!("expected {HEADER:?}") });
         }
         let mut table = Self {
-            text,
-            genes: Vec::new(),
+            genes: Vec::with_capacity(N_GENES),
+            places: foldhash::HashMap::with_capacity_and_hasher(N_GENES, Default::default()),
             retired: foldhash::HashMap::default(),
             names: OnceLock::new(),
         };
@@ -219,13 +228,10 @@ impl Annotation {
     }
 
     fn add(&mut self, line: &'static str) -> Result<(), String> {
-        let n_columns = memchr::memchr_iter(b'\t', line.as_bytes()).count() + 1;
-        if n_columns != N_COLUMNS {
-            return Err(format!("found {n_columns} columns, expected {N_COLUMNS}"));
-        }
-        let mut first = line.splitn(4, '\t');
-        let [id, symbol, biotype] = [(); 3].map(|()| first.next().unwrap_or_default());
-        let (_, retired) = line.rsplit_once('\t').unwrap_or_default();
+        let Some([id, symbol, biotype, .., retired]) = cells(line) else {
+            let found = line.split('\t').count();
+            return Err(format!("found {found} columns, expected {N_COLUMNS}"));
+        };
         let id: GeneId = id.parse().map_err(|e: Error| e.to_string())?;
         if self.genes.last().is_some_and(|last| last.id >= id) {
             return Err(format!("{id} is out of order"));
@@ -238,7 +244,8 @@ impl Annotation {
             }
         }
         let biotype = Biotype::from_gencode(biotype);
-        self.genes.push(Gene { id, symbol: symbol.to_owned(), biotype });
+        self.places.insert(id, gene);
+        self.genes.push(ListedGene { id, symbol, biotype });
         Ok(())
     }
 }
@@ -268,12 +275,15 @@ impl AllNames {
 
 /// The cells of a line, if there are as many as the table has columns.
 fn cells(line: &str) -> Option<[&str; N_COLUMNS]> {
-    let mut cells = line.split('\t');
-    let mut found = [""; N_COLUMNS];
-    for place in &mut found {
-        *place = cells.next()?;
+    let mut tabs = memchr::memchr_iter(b'\t', line.as_bytes());
+    let (mut found, mut start) = ([""; N_COLUMNS], 0);
+    for place in &mut found[..N_COLUMNS - 1] {
+        let end = tabs.next()?;
+        *place = &line[start..end];
+        start = end + 1;
     }
-    cells.next().is_none().then_some(found)
+    found[N_COLUMNS - 1] = &line[start..];
+    tabs.next().is_none().then_some(found)
 }
 
 /// Enters a gene's claim on a name; an approved claim beats those that are not.

@@ -71,40 +71,15 @@ impl CountMatrix {
         self.values.reserve(n_entries);
     }
 
-    /// Takes the last cell away, if there is one.
-    pub(crate) fn pop_row(&mut self) {
-        if self.n_cells() > 0 {
-            self.indptr.pop();
-            self.truncate_row();
-        }
-    }
-
     /// Adds a cell; entries may come in any order, several of one gene are
     /// summed, zeros are left out.
     ///
     /// # Errors
     /// [`Error::Counts`] for a gene out of range or a sum above `u32::MAX`.
-    pub fn push_row(&mut self, mut entries: Vec<(u32, u32)>) -> Result<()> {
-        let cell = self.n_cells();
-        entries.retain(|&(_, count)| count > 0);
-        let is_distinct = entries.is_sorted_by(|a, b| a.0 < b.0);
-        if !is_distinct {
-            // Mostly few are out of order, which the stable sort makes use of.
-            entries.sort_by_key(|&(gene, _)| gene);
-        }
-        if let Some(&(gene, _)) = entries.last().filter(|&&(gene, _)| gene as usize >= self.n_genes)
-        {
-            let reason = format!("gene {gene} is out of range, expected below {}", self.n_genes);
-            return Err(Error::Counts { cell, reason });
-        }
-        if is_distinct {
-            self.indices.extend(entries.iter().map(|&(gene, _)| gene));
-            self.values.extend(entries.iter().map(|&(_, count)| count));
-        } else {
-            self.push_sums(&entries)?;
-        }
-        self.indptr.push(self.indices.len());
-        Ok(())
+    pub fn push_row(&mut self, entries: Vec<(u32, u32)>) -> Result<()> {
+        self.indices.extend(entries.iter().map(|&(gene, _)| gene));
+        self.values.extend(entries.iter().map(|&(_, count)| count));
+        self.end_row()
     }
 
     /// Adds a cell given as genes and as many counts, like
@@ -113,40 +88,68 @@ impl CountMatrix {
     /// # Errors
     /// [`Error::Counts`] for a gene out of range or a sum above `u32::MAX`.
     pub(crate) fn push_slices(&mut self, genes: &[u32], counts: &[u32]) -> Result<()> {
-        let is_finished = genes.is_sorted_by(|a, b| a < b)
-            && genes.last().is_none_or(|&gene| (gene as usize) < self.n_genes)
-            && !counts.contains(&0);
-        if !is_finished {
-            let entries = genes.iter().copied().zip(counts.iter().copied());
-            return self.push_row(entries.collect());
-        }
+        self.push_part(genes, counts);
+        self.end_row()
+    }
+
+    /// Adds entries of a cell that [`end_row`](Self::end_row) will end.
+    pub(crate) fn push_part(&mut self, genes: &[u32], counts: &[u32]) {
         self.indices.extend_from_slice(genes);
         self.values.extend_from_slice(counts);
-        self.indptr.push(self.indices.len());
-        Ok(())
     }
 
-    /// Adds sorted entries of which several may be of one gene.
-    fn push_sums(&mut self, entries: &[(u32, u32)]) -> Result<()> {
-        for run in entries.chunk_by(|a, b| a.0 == b.0) {
-            let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();
-            let Ok(sum) = u32::try_from(sum) else {
-                self.truncate_row();
-                let cell = self.n_cells();
-                let reason = format!("gene {}: counts sum to {sum}, above 4294967295", run[0].0);
-                return Err(Error::Counts { cell, reason });
-            };
-            self.indices.push(run[0].0);
-            self.values.push(sum);
-        }
-        Ok(())
-    }
-
-    /// Takes back the entries of a cell that was not finished.
-    fn truncate_row(&mut self) {
-        let end = self.indptr.last().copied().unwrap_or_default();
+    /// Makes a cell of the entries since the last one, like [`push_row`](Self::push_row).
+    ///
+    /// # Errors
+    /// [`Error::Counts`] for a gene out of range or a sum above `u32::MAX`.
+    pub(crate) fn end_row(&mut self) -> Result<()> {
+        let start = self.indptr.last().copied().unwrap_or_default();
+        let row = (&mut self.indices[start..], &mut self.values[start..]);
+        let tidied = tidy(row, self.n_genes);
+        let end = start + tidied.as_ref().copied().unwrap_or_default();
         self.indices.truncate(end);
         self.values.truncate(end);
+        let cell = self.n_cells();
+        self.indptr.extend(tidied.is_ok().then_some(end));
+        tidied.map(drop).map_err(|reason| Error::Counts { cell, reason })
+    }
+
+    /// The rows of its cells, `n_cells` at a time.
+    pub(crate) fn rows_mut(&mut self, n_cells: usize) -> Vec<RowsMut<'_>> {
+        let (mut indices, mut values) = (&mut self.indices[..], &mut self.values[..]);
+        let mut all = Vec::new();
+        for first in (0..self.indptr.len() - 1).step_by(n_cells) {
+            let end = self.indptr.len().min(first + n_cells + 1);
+            let indptr = &self.indptr[first..end];
+            let n_entries = indptr[indptr.len() - 1] - indptr[0];
+            let (its_indices, its_values);
+            (its_indices, indices) = indices.split_at_mut(n_entries);
+            (its_values, values) = values.split_at_mut(n_entries);
+            all.push(RowsMut { indptr, indices: its_indices, values: its_values });
+        }
+        all
+    }
+
+    /// The first so many entries of each cell, as a matrix over `n_genes` genes; cells without a
+    /// number are left out.
+    pub(crate) fn shortened(
+        mut self,
+        lengths: impl IntoIterator<Item = Option<usize>>,
+        n_genes: usize,
+    ) -> Self {
+        let (mut indptr, mut end) = (vec![0], 0);
+        for (&start, length) in self.indptr.iter().zip(lengths) {
+            let Some(length) = length else { continue };
+            if end < start {
+                self.indices.copy_within(start..start + length, end);
+                self.values.copy_within(start..start + length, end);
+            }
+            end += length;
+            indptr.push(end);
+        }
+        self.indices.truncate(end);
+        self.values.truncate(end);
+        Self { indptr, n_genes, ..self }
     }
 
     /// Adds the cells of another matrix over the same genes.
@@ -238,5 +241,72 @@ impl CountMatrix {
     #[must_use]
     pub fn values(&self) -> &[u32] {
         &self.values
+    }
+}
+
+/// The rows of some cells, to be written anew in their places.
+pub(crate) struct RowsMut<'a> {
+    indptr: &'a [usize],
+    indices: &'a mut [u32],
+    values: &'a mut [u32],
+}
+
+impl RowsMut<'_> {
+    /// Gene indices and counts of the `idx`th of these cells.
+    pub(crate) fn row(&mut self, idx: usize) -> (&mut [u32], &mut [u32]) {
+        let span = self.indptr[idx] - self.indptr[0]..self.indptr[idx + 1] - self.indptr[0];
+        (&mut self.indices[span.clone()], &mut self.values[span])
+    }
+}
+
+/// Calls gene `i` of a row `places[i]` and puts the row in order; gives its length then. What has
+/// a place beyond the genes is left out and given to `left_out`, place and count.
+pub(crate) fn rename(
+    (genes, counts): (&mut [u32], &mut [u32]),
+    places: &[u32],
+    n_genes: usize,
+    mut left_out: impl FnMut(u32, u32),
+) -> Result<usize, String> {
+    genes.iter_mut().for_each(|gene| *gene = places[*gene as usize]);
+    let mut end = genes.len();
+    if genes.iter().any(|&place| place as usize >= n_genes) {
+        end = 0;
+        for at in 0..genes.len() {
+            let (place, count) = (genes[at], counts[at]);
+            if (place as usize) < n_genes {
+                (genes[end], counts[end]) = (place, count);
+                end += 1;
+            } else {
+                left_out(place, count);
+            }
+        }
+    }
+    tidy((&mut genes[..end], &mut counts[..end]), n_genes)
+}
+
+/// Puts a row in order: genes ascend, several counts of one are summed, zeros are left out. Gives
+/// its length then, or what is wrong with it.
+fn tidy((genes, counts): (&mut [u32], &mut [u32]), n_genes: usize) -> Result<usize, String> {
+    let is_tidy = genes.is_sorted_by(|a, b| a < b) && !counts.contains(&0);
+    let mut end = genes.len();
+    if !is_tidy {
+        let entries = genes.iter().copied().zip(counts.iter().copied());
+        let mut entries: Vec<(u32, u32)> = entries.filter(|&(_, count)| count > 0).collect();
+        // Mostly few are out of order, which the stable sort makes use of.
+        entries.sort_by_key(|&(gene, _)| gene);
+        end = 0;
+        for run in entries.chunk_by(|a, b| a.0 == b.0) {
+            let sum: u64 = run.iter().map(|&(_, count)| u64::from(count)).sum();
+            let too_large =
+                |_| format!("gene {}: counts sum to {sum}, above {}", run[0].0, u32::MAX);
+            (genes[end], counts[end]) = (run[0].0, u32::try_from(sum).map_err(too_large)?);
+            end += 1;
+        }
+    }
+    match genes[..end].last() {
+        Some(&gene) if gene as usize >= n_genes => {
+            Err(format!("gene {gene} is out of range, expected below {n_genes}"))
+        }
+        _ => Ok(end),
     }
 }

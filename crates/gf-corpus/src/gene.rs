@@ -48,21 +48,28 @@ impl GeneId {
     /// Reads an id with or without a version (`.5`, or GENCODE's `.5_PAR_Y`).
     #[must_use]
     pub fn from_versioned(text: &str) -> Option<Self> {
-        let Some((id, version)) = text.split_once('.') else {
-            return Self::new(text);
-        };
-        let digits = version.strip_suffix("_PAR_Y").unwrap_or(version);
-        let numbered = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        numbered.then(|| Self::new(id)).flatten()
+        Self::new(text).or_else(|| {
+            let (id, version) = text.split_once('.')?;
+            let digits = version.strip_suffix("_PAR_Y").unwrap_or(version);
+            let numbered = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+            numbered.then(|| Self::new(id)).flatten()
+        })
     }
 }
 
 impl fmt::Display for GeneId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 & PAR_Y {
-            0 => write!(f, "ENSG{:011}", self.0),
-            _ => write!(f, "ENSGR{:010}", self.0 ^ PAR_Y),
+        // Whole vocabularies are written out to be hashed: digit by digit is quicker than padding.
+        let (mut text, first) = match self.0 & PAR_Y {
+            0 => (*b"ENSG00000000000", 4),
+            _ => (*b"ENSGR0000000000", 5),
+        };
+        let mut rest = self.0 & !PAR_Y;
+        for digit in text[first..].iter_mut().rev() {
+            *digit += (rest % 10) as u8;
+            rest /= 10;
         }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

@@ -75,7 +75,7 @@ mod medians;
 mod tensor;
 mod error;
 
-pub use annotation::{Annotation, Resolution, Route};
+pub use annotation::{Annotation, ListedGene, Resolution, Route};
 pub use calls::CallCells;
 pub use catalogue::{Catalogue, CrossReference, MAX_CATALOGUE_BYTES, MAX_STUDIES, Superseded};
 pub use cells::{Cells, CorpusCells, FileCells};

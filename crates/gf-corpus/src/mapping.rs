@@ -235,7 +235,7 @@ fn refuse_foreign_ids(path: &Path, rows: &[SourceGene]) -> Result<()> {
 
 /// The species of an Ensembl gene id that is not human.
 pub(crate) fn species(id: &str) -> Option<String> {
-    let id = id.split('.').next()?;
+    let id = id.starts_with("ENS").then(|| id.split('.').next())??;
     let digits = id.len().checked_sub(11).filter(|&at| id.is_char_boundary(at))?;
     let (prefix, number) = id.split_at(digits);
     let code = prefix.strip_prefix("ENS")?.strip_suffix('G')?;
@@ -284,19 +284,24 @@ fn refuse_no_genes(path: &Path, rows: &[SourceGene], fates: &[Fate]) -> Result<(
 }
 
 /// The genes of a corpus in the order they were first seen.
-#[derive(Default)]
 pub(crate) struct GeneIndex {
     genes: Vec<Gene>,
     places: foldhash::HashMap<GeneId, u32>,
 }
 
 impl GeneIndex {
+    /// With room for as many genes.
+    pub(crate) fn with_capacity(n_genes: usize) -> Self {
+        let places = foldhash::HashMap::with_capacity_and_hasher(n_genes, Default::default());
+        Self { genes: Vec::with_capacity(n_genes), places }
+    }
+
     /// The index of a gene, which enters it if it is new.
     pub(crate) fn enter(&mut self, id: GeneId, row: &SourceGene) -> Result<u32> {
         if let Some(&place) = self.places.get(&id) {
             return Ok(place);
         }
-        let listed = Annotation::shipped()?.gene(id).cloned();
+        let listed = Annotation::shipped()?.gene(id).map(Gene::from);
         let named = row.symbol.clone().filter(|symbol| !symbol.is_empty());
         let unlisted = || Gene {
             id,

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Range,
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{Builder, JoinHandle},
 };
@@ -15,7 +14,7 @@ use rayon::prelude::*;
 use crate::{
     OtherFeatures,
     calls::{CalledCells, total},
-    counts::CountMatrix,
+    counts::{CountMatrix, RowsMut, rename},
     error::{Error, Result},
     gene::Gene,
     ids::IdCheck,
@@ -223,7 +222,7 @@ fn number_genes(
     fates: &[Fate],
     book: &mut FileLedger,
 ) -> Result<(Vec<u32>, Vec<Gene>)> {
-    let mut index = GeneIndex::default();
+    let mut index = GeneIndex::with_capacity(rows.len());
     let mut places = Vec::with_capacity(rows.len());
     for (row, fate) in rows.iter().zip(fates) {
         places.push(match fate {
@@ -278,20 +277,22 @@ fn read_all(mut source: Box<dyn CountSource>, sender: &SyncSender<Result<Message
     }
 }
 
-/// Some cells over the genes of their study.
-struct Mapped {
-    /// Of the cells kept.
-    counts: CountMatrix,
-    profiles: Vec<Profile>,
-    cells: Vec<Judged>,
-}
-
 /// What became of a cell, and of its counts.
 struct Judged {
     verdict: Verdict,
+    /// Entries left of its row.
+    n_entries: usize,
     total: u64,
     ambiguous: u64,
     unknown: u64,
+    /// Of a cell that is kept, if it is wanted.
+    profile: Option<Profile>,
+}
+
+impl Judged {
+    fn is_kept(&self) -> bool {
+        self.verdict == Verdict::Kept
+    }
 }
 
 /// Maps and judges a block whose cells begin at `first` in the file.
@@ -301,28 +302,22 @@ fn process(
     plan: &Plan,
     book: &mut FileLedger,
 ) -> Result<(StudyBlock, Vec<Profile>)> {
-    let n_cells = block.cell_ids.len();
-    let mapped: Vec<Mapped> = (0..n_cells.div_ceil(CELLS_AT_ONCE))
-        .into_par_iter()
-        .map(|part| {
-            let start = part * CELLS_AT_ONCE;
-            map_cells(&block, first, start..n_cells.min(start + CELLS_AT_ONCE), plan)
-        })
-        .collect::<Result<_>>()?;
-    let mut counts = CountMatrix::new(plan.genes.len());
-    counts.reserve(mapped.iter().map(|some| some.counts.n_entries()).sum());
-    let (mut totals, mut profiles, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-    for some in mapped {
-        counts.append(&some.counts);
-        profiles.extend(some.profiles);
-        for cell in some.cells {
-            tally(&cell, book);
-            kept.push(cell.verdict == Verdict::Kept);
-            totals.extend((cell.verdict == Verdict::Kept).then_some(cell.total));
-        }
-    }
-    let ids = block.cell_ids.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id);
-    let mut columns = block.columns;
+    let SourceBlock { cell_ids, mut counts, mut columns } = block;
+    let ids = cell_ids.par_chunks(CELLS_AT_ONCE).enumerate();
+    let mut cells: Vec<Judged> = ids
+        .zip(counts.rows_mut(CELLS_AT_ONCE))
+        .map(|((part, ids), rows)| map_cells(ids, first + part * CELLS_AT_ONCE, rows, plan))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
+    cells.iter().for_each(|cell| tally(cell, book));
+    let kept: Vec<bool> = cells.iter().map(Judged::is_kept).collect();
+    let lengths = cells.iter().map(|cell| cell.is_kept().then_some(cell.n_entries));
+    let counts = counts.shortened(lengths, plan.genes.len());
+    let totals = cells.iter().filter(|cell| cell.is_kept()).map(|cell| cell.total).collect();
+    let profiles = cells.iter_mut().filter_map(|cell| cell.profile.take()).collect();
+    let ids = cell_ids.into_iter().zip(&kept).filter(|(_, kept)| **kept).map(|(id, _)| id);
     columns.iter_mut().for_each(|column| column.retain(&kept));
     Ok((StudyBlock { cell_ids: ids.collect(), totals, counts, columns }, profiles))
 }
@@ -338,62 +333,33 @@ fn tally(cell: &Judged, book: &mut FileLedger) {
     }
 }
 
-fn map_cells(
-    block: &SourceBlock,
-    first: usize,
-    cells: Range<usize>,
-    plan: &Plan,
-) -> Result<Mapped> {
-    let (n_genes, n_cells) = (plan.genes.len(), cells.len());
-    let mut mapped = Mapped {
-        counts: CountMatrix::new(n_genes),
-        profiles: Vec::new(),
-        cells: Vec::with_capacity(n_cells),
-    };
-    mapped.counts.reserve(block.counts.indptr()[cells.end] - block.counts.indptr()[cells.start]);
-    let mut scratch = (Vec::new(), Vec::new());
-    for cell in cells {
-        let row = block.counts.row(cell);
-        let judged = map_cell(first + cell, row, plan, &mut scratch, &mut mapped.counts)?;
-        if let Some(profiler) = plan.profiler.as_ref().filter(|_| judged.verdict == Verdict::Kept) {
-            let row = mapped.counts.row(mapped.counts.n_cells() - 1);
-            mapped.profiles.push(profiler.profile(&block.cell_ids[cell], row));
-        }
-        mapped.cells.push(judged);
-    }
-    Ok(mapped)
+fn map_cells(ids: &[String], first: usize, mut rows: RowsMut, plan: &Plan) -> Result<Vec<Judged>> {
+    let cells = ids.iter().enumerate();
+    cells.map(|(idx, id)| map_cell(id, first + idx, rows.row(idx), plan)).collect()
 }
 
-/// Adds a cell to `mapped` if it is kept.
+/// Renames the genes of a cell in place, and judges it.
 fn map_cell(
+    id: &str,
     droplet: usize,
-    (rows, counts): (&[u32], &[u32]),
+    (genes, counts): (&mut [u32], &mut [u32]),
     plan: &Plan,
-    (genes, of_genes): &mut (Vec<u32>, Vec<u32>),
-    mapped: &mut CountMatrix,
 ) -> Result<Judged> {
-    genes.clear();
-    of_genes.clear();
-    let (mut ambiguous, mut unknown) = (0, 0);
-    for (&row, &count) in rows.iter().zip(counts) {
-        match plan.places[row as usize] {
-            AMBIGUOUS => ambiguous += u64::from(count),
-            UNKNOWN => unknown += u64::from(count),
-            gene => {
-                genes.push(gene);
-                of_genes.push(count);
-            }
-        }
-    }
-    mapped.push_slices(genes, of_genes)?;
     let total = total(counts);
+    let (mut ambiguous, mut unknown) = (0, 0);
+    let left_out = |place, count| match place {
+        AMBIGUOUS => ambiguous += u64::from(count),
+        _ => unknown += u64::from(count),
+    };
+    let renamed = rename((genes, counts), &plan.places, plan.genes.len(), left_out);
+    let n_entries = renamed.map_err(|reason| Error::Counts { cell: droplet, reason })?;
+    let row = (&genes[..n_entries], &counts[..n_entries]);
     let is_empty_droplet = plan.called.as_ref().is_some_and(|cells| !cells.calls(droplet, total));
     let verdict = match is_empty_droplet && total > 0 {
         true => Verdict::EmptyDroplet,
-        false => plan.filter.judge(total, mapped.row(mapped.n_cells() - 1)),
+        false => plan.filter.judge(total, row),
     };
-    if verdict != Verdict::Kept {
-        mapped.pop_row();
-    }
-    Ok(Judged { verdict, total, ambiguous, unknown })
+    let profiler = plan.profiler.as_ref().filter(|_| verdict == Verdict::Kept);
+    let profile = profiler.map(|profiler| profiler.profile(id, row));
+    Ok(Judged { verdict, n_entries, total, ambiguous, unknown, profile })
 }

@@ -17,6 +17,8 @@
 //! `tokenize_anndata`, where scipy divides a sparse matrix by a row vector). Ties keep the order of
 //! the gene columns; the reference's order of ties depends on the CPU.
 
+use std::cell::RefCell;
+
 use gf_corpus::{GeneId, Medians};
 use xxhash_rust::xxh3::Xxh3Default;
 
@@ -203,18 +205,20 @@ impl RankEncoder {
         cell: CellCounts<'_>,
         arithmetic: Arithmetic,
     ) -> Option<Encoding> {
-        let ranked = rank(columns, cell, arithmetic);
-        let n_detected = ranked.places.len();
-        if n_detected == 0 {
-            return None;
-        }
         let special = self.vocabulary.special();
         let room = self.max_len - special.n_framing();
-        let mut tokens = Vec::with_capacity(n_detected.min(room) + special.n_framing());
-        tokens.extend(special.cls);
-        tokens.extend(ranked.tokens().take(room));
-        tokens.extend(special.eos);
-        Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: n_detected > room })
+        SCRATCH.with_borrow_mut(|scratch| {
+            let ranked = rank(columns, cell, arithmetic, scratch);
+            let n_detected = ranked.keys.len();
+            if n_detected == 0 {
+                return None;
+            }
+            let mut tokens = Vec::with_capacity(n_detected.min(room) + special.n_framing());
+            tokens.extend(special.cls);
+            tokens.extend(ranked.tokens().take(room));
+            tokens.extend(special.eos);
+            Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: n_detected > room })
+        })
     }
 
     /// The counts behind the tokens of a cell, in their order: CP10k, not divided by the median, 0 for
@@ -267,17 +271,40 @@ impl RankEncoder {
     }
 }
 
-/// The detected genes of a cell that have a token.
-struct Ranked {
-    /// Places among the cell's genes, by falling value.
-    places: Vec<u64>,
-    /// By place; of genes without a token, or with a stored zero, any.
+/// Room for the longest cell so far: what is in it is of cells before.
+#[derive(Default)]
+struct Scratch {
+    keys: Vec<u64>,
+    halfway: Vec<u64>,
     tokens: Vec<TokenId>,
 }
 
-impl Ranked {
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Scratch {
+    /// Sees to it that there is room for `n` genes.
+    fn fit(&mut self, n: usize) {
+        if self.keys.len() < n {
+            self.keys.resize(n, 0);
+            self.halfway.resize(n, 0);
+            self.tokens.resize(n, NO_TOKEN);
+        }
+    }
+}
+
+/// The detected genes of a cell that have a token.
+struct Ranked<'a> {
+    /// With their places among the cell's genes, by falling value.
+    keys: &'a [u64],
+    /// By place; of genes without a token, or with a stored zero, any.
+    tokens: &'a [TokenId],
+}
+
+impl Ranked<'_> {
     fn tokens(&self) -> impl Iterator<Item = TokenId> {
-        self.places.iter().map(|&key| self.tokens[place(key)])
+        self.keys.iter().map(|&key| self.tokens[place(key)])
     }
 }
 
@@ -287,7 +314,12 @@ fn place(key: u64) -> usize {
 }
 
 /// Ranks the genes of a cell, ties by their place.
-fn rank(columns: &GeneColumns, cell: CellCounts<'_>, arithmetic: Arithmetic) -> Ranked {
+fn rank<'a>(
+    columns: &GeneColumns,
+    cell: CellCounts<'_>,
+    arithmetic: Arithmetic,
+    scratch: &'a mut Scratch,
+) -> Ranked<'a> {
     let cp10k = arithmetic.cp10k(cell.total);
     let reciprocal = 1.0 / cell.total as f64;
     match arithmetic {
@@ -295,13 +327,15 @@ fn rank(columns: &GeneColumns, cell: CellCounts<'_>, arithmetic: Arithmetic) -> 
             let value = |gene: usize, count| {
                 f64::from(count) * reciprocal * TARGET_SUM * columns.reciprocals[gene]
             };
-            rank_by(columns, cell, value)
+            rank_by(columns, cell, value, scratch)
         }
         Arithmetic { divides: false, .. } => {
-            rank_by(columns, cell, |gene, count| cp10k(count) * columns.reciprocals[gene])
+            let value = |gene: usize, count| cp10k(count) * columns.reciprocals[gene];
+            rank_by(columns, cell, value, scratch)
         }
         Arithmetic { divides: true, .. } => {
-            rank_by(columns, cell, |gene, count| cp10k(count) / columns.medians[gene])
+            let value = |gene: usize, count| cp10k(count) / columns.medians[gene];
+            rank_by(columns, cell, value, scratch)
         }
     }
 }
@@ -311,55 +345,63 @@ fn rank(columns: &GeneColumns, cell: CellCounts<'_>, arithmetic: Arithmetic) -> 
 /// What is sorted are keys: the upper half of a gene's value, inverted, then its place among the
 /// cell's genes. The bits of positive values are in the order of the values, inverted ones in
 /// falling order.
-fn rank_by(
+fn rank_by<'a>(
     columns: &GeneColumns,
     cell: CellCounts<'_>,
     value: impl Fn(usize, u32) -> f64,
-) -> Ranked {
-    let n = cell.genes.len().min(cell.counts.len());
-    let (mut places, mut tokens) = (vec![0; n], vec![NO_TOKEN; n]);
+    scratch: &'a mut Scratch,
+) -> Ranked<'a> {
+    scratch.fit(cell.genes.len().min(cell.counts.len()));
+    let Scratch { keys, halfway, tokens } = scratch;
     let mut n_ranked = 0;
     let entries = cell.genes.iter().map(|&gene| gene as usize).zip(cell.counts);
     for (place, (gene, &count)) in entries.enumerate() {
         let Some(&token) = columns.tokens.get(gene) else { continue };
         tokens[place] = token;
         // Whether a gene has a token cannot be foretold: its key is written either way.
-        places[n_ranked] = !value(gene, count).to_bits() >> 32 << 32 | place as u64;
+        keys[n_ranked] = !value(gene, count).to_bits() >> 32 << 32 | place as u64;
         n_ranked += usize::from((token != NO_TOKEN) & (count > 0));
     }
-    places.truncate(n_ranked);
+    let keys = &mut keys[..n_ranked];
     let whole = |key| {
         let place = place(key);
         !value(cell.genes[place] as usize, cell.counts[place]).to_bits()
     };
     // Few are still alike: these are told apart by the whole value.
-    for alike in sort_by_leading_bits(&mut places).filter(|run| run.len() > 1) {
+    let runs = sort_by_leading_bits(keys, &mut halfway[..n_ranked]);
+    for alike in runs.filter(|run| run.len() > 1) {
         alike.sort_unstable_by_key(|&key| (whole(key), key));
     }
-    Ranked { places, tokens }
+    Ranked { keys, tokens }
 }
 
 /// Sorts keys by the first sixteen bits in which their upper halves differ, with two passes over
 /// bytes: twice as fast here as comparing. Gives the runs that are alike in these bits.
-fn sort_by_leading_bits(keys: &mut [u64]) -> impl Iterator<Item = &mut [u64]> {
+fn sort_by_leading_bits<'a>(
+    keys: &'a mut [u64],
+    halfway: &mut [u64],
+) -> impl Iterator<Item = &'a mut [u64]> + use<'a> {
     let upper = |key: u64| key >> 32;
     let (first, last) = keys
         .iter()
         .fold((u64::MAX, 0), |(first, last), &key| (first.min(upper(key)), last.max(upper(key))));
     let n_bits = u64::BITS - last.saturating_sub(first).leading_zeros();
     let leading = move |key: u64| ((upper(key) - first) >> n_bits.saturating_sub(16)) as usize;
-    let mut halfway = vec![0; keys.len()];
-    scatter(keys, &mut halfway, |key| leading(key) & 0xff);
-    scatter(&halfway, keys, |key| leading(key) >> 8);
+    let [low, high] = [|leading| leading & 0xff, |leading| leading >> 8];
+    let (mut of_low, mut of_high) = ([0; 256], [0; 256]);
+    for &key in keys.iter() {
+        of_low[low(leading(key))] += 1;
+        of_high[high(leading(key))] += 1;
+    }
+    scatter(keys, halfway, &of_low, |key| low(leading(key)));
+    scatter(halfway, keys, &of_high, |key| high(leading(key)));
     keys.chunk_by_mut(move |&a, &b| leading(a) == leading(b))
 }
 
-/// Puts keys into the order of a byte, keeping the order within it.
-fn scatter(from: &[u64], to: &mut [u64], byte: impl Fn(u64) -> usize) {
-    let mut ends = [0; 256];
-    from.iter().for_each(|&key| ends[byte(key)] += 1);
+/// Puts keys into the order of a byte, keeping the order within it, by how many there are of each.
+fn scatter(from: &[u64], to: &mut [u64], sizes: &[usize; 256], byte: impl Fn(u64) -> usize) {
     let mut sum = 0;
-    let mut places = ends.map(|n| {
+    let mut places = sizes.map(|n| {
         sum += n;
         sum - n
     });

@@ -55,7 +55,7 @@ pub fn token(name: &str, vocabulary: &Vocabulary) -> Result<TokenId, Failure> {
 
 /// The symbol of an Ensembl id.
 pub fn symbol(annotation: &Annotation, id: &str) -> Option<String> {
-    Some(annotation.gene(id.parse().ok()?)?.symbol.clone())
+    Some(annotation.gene(id.parse().ok()?)?.symbol.to_owned())
 }
 
 fn id_of(name: &str) -> Result<GeneId, Failure> {

@@ -37,8 +37,8 @@ impl Builder<'_, '_> {
             Node::Bool(truth) => Value::Bool(*truth),
             Node::Int(number) => Value::Int(*number),
             Node::Float(number) => Value::Float(*number),
-            Node::Str(text) => Value::Str(text.clone()),
-            Node::Bytes(bytes) => Value::Bytes(bytes.clone()),
+            Node::Str(text) => Value::Str(text.clone().into_owned()),
+            Node::Bytes(bytes) => Value::Bytes(bytes.clone().into_owned()),
             Node::List(items) => Value::List(self.values(items, depth)?),
             Node::Tuple(items) => Value::Tuple(self.values(items, depth)?),
             Node::Set(items) => Value::Set(self.values(items, depth)?),
@@ -69,7 +69,7 @@ impl Builder<'_, '_> {
     }
 
     /// A container pays for its parts before it takes the memory for them.
-    fn charge(&mut self, node: &Node) -> Result<()> {
+    fn charge(&mut self, node: &Node<'_>) -> Result<()> {
         let steps = match node {
             Node::Str(text) => text.len() / TEXT_STEP,
             Node::Bytes(bytes) => bytes.len() / TEXT_STEP,

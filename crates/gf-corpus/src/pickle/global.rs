@@ -33,7 +33,7 @@ impl Global {
 }
 
 /// What a call returns, if its arguments are what Python and numpy write.
-pub(super) fn call(global: Global, arguments: &[&Node]) -> Option<Node> {
+pub(super) fn call<'a>(global: Global, arguments: &[&Node<'a>]) -> Option<Node<'a>> {
     match (global, arguments) {
         (Global::OrderedDict | Global::DefaultDict, []) => Some(Node::Dict(Vec::new())),
         (Global::DefaultDict, [Node::Global(Global::Factory | Global::Set) | Node::None]) => {
@@ -43,11 +43,10 @@ pub(super) fn call(global: Global, arguments: &[&Node]) -> Option<Node> {
         (Global::Set, [Node::List(items)]) => Some(Node::Set(items.clone())),
         (Global::Encode, [Node::Str(text), Node::Str(code)]) if code == "latin1" => {
             let bytes = text.chars().map(|letter| u8::try_from(u32::from(letter)).ok());
-            bytes.collect::<Option<_>>().map(Node::Bytes)
+            bytes.collect::<Option<Vec<u8>>>().map(|bytes| Node::Bytes(bytes.into()))
         }
         (Global::NumpyDtype, [Node::Str(name), ..]) => dtype(name),
         (Global::NumpyScalar, [Node::Dtype { kind, size, big_endian }, Node::Bytes(bytes)]) => {
-            let bytes = bytes.as_slice();
             (bytes.len() == usize::from(*size)).then(|| scalar(*kind, bytes, *big_endian))?
         }
         _ => None,
@@ -55,7 +54,7 @@ pub(super) fn call(global: Global, arguments: &[&Node]) -> Option<Node> {
 }
 
 /// `f8`, `i2`, `u1`, `b1` and their like.
-fn dtype(name: &str) -> Option<Node> {
+fn dtype(name: &str) -> Option<Node<'static>> {
     let &[kind, size] = name.as_bytes() else { return None };
     let size = size.wrapping_sub(b'0');
     let known = match kind {
@@ -67,7 +66,7 @@ fn dtype(name: &str) -> Option<Node> {
     known.then_some(Node::Dtype { kind, size, big_endian: false })
 }
 
-fn scalar(kind: u8, bytes: &[u8], big_endian: bool) -> Option<Node> {
+fn scalar(kind: u8, bytes: &[u8], big_endian: bool) -> Option<Node<'static>> {
     let join = |bits: u64, &byte: &u8| bits << 8 | u64::from(byte);
     let bits =
         if big_endian { bytes.iter().fold(0, join) } else { bytes.iter().rev().fold(0, join) };

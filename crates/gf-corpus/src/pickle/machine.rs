@@ -1,6 +1,6 @@
 //! The stack machine: one operation after the other over a flat list of nodes.
 
-use std::{collections::HashMap, path::Path};
+use std::{borrow::Cow, collections::HashMap, path::Path};
 
 use super::{
     Value,
@@ -18,13 +18,13 @@ pub(super) type Id = u32;
 
 /// An object while the pickle is read; its parts are places of other nodes.
 #[derive(Debug, Clone)]
-pub(super) enum Node {
+pub(super) enum Node<'a> {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
-    Str(String),
-    Bytes(Vec<u8>),
+    Str(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Set(Vec<Id>),
@@ -35,7 +35,7 @@ pub(super) enum Node {
 
 pub(super) struct Machine<'a> {
     pub(super) reader: Reader<'a>,
-    nodes: Vec<Node>,
+    nodes: Vec<Node<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack at each open mark.
     marks: Vec<usize>,
@@ -183,7 +183,7 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self, op: u8) -> Result<()> {
         let (module, name) = if op == b'c' {
-            (self.reader.line()?.to_owned(), self.reader.line()?.to_owned())
+            (self.reader.line()?.into(), self.reader.line()?.into())
         } else {
             let (name, module) = (self.pop()?, self.pop()?);
             match (self.node(module), self.node(name)) {
@@ -212,7 +212,7 @@ impl<'a> Machine<'a> {
                 .unexpected("a call".to_owned(), "a known function and a tuple"));
         };
         // More than four arguments has no call that is known.
-        let arguments: Vec<&Node> = arguments.iter().take(5).map(|&id| self.node(id)).collect();
+        let arguments: Vec<&Node<'a>> = arguments.iter().take(5).map(|&id| self.node(id)).collect();
         // A call copies its argument, so one long argument called often would be quadratic.
         let copied = self.copied + arguments.iter().map(|node| extent(node)).sum::<usize>();
         if copied > self.reader.n_bytes() {
@@ -249,12 +249,12 @@ impl<'a> Machine<'a> {
 }
 
 /// The stack.
-impl Machine<'_> {
-    pub(super) fn node(&self, id: Id) -> &Node {
+impl<'a> Machine<'a> {
+    pub(super) fn node(&self, id: Id) -> &Node<'a> {
         &self.nodes[id as usize]
     }
 
-    fn push(&mut self, node: Node) {
+    fn push(&mut self, node: Node<'a>) {
         self.stack.push(self.nodes.len() as Id);
         self.nodes.push(node);
     }
@@ -270,7 +270,7 @@ impl Machine<'_> {
         self.floor(1).map(|height| self.stack[height])
     }
 
-    fn top_node(&mut self) -> Result<&mut Node> {
+    fn top_node(&mut self) -> Result<&mut Node<'a>> {
         let top = self.top()?;
         Ok(&mut self.nodes[top as usize])
     }
@@ -297,7 +297,7 @@ impl Machine<'_> {
     }
 }
 
-fn extent(node: &Node) -> usize {
+fn extent(node: &Node<'_>) -> usize {
     match node {
         Node::Str(text) => text.len(),
         Node::Bytes(bytes) => bytes.len(),

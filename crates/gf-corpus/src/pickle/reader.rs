@@ -36,7 +36,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A value that stands in the file as it is, or an empty container.
-    pub(super) fn atom(&mut self, op: u8) -> Result<Node> {
+    pub(super) fn atom(&mut self, op: u8) -> Result<Node<'a>> {
         Ok(match op {
             b'N' => Node::None,
             0x88 | 0x89 => Node::Bool(op == 0x88),
@@ -53,9 +53,9 @@ impl<'a> Reader<'a> {
             b'U' | 0x8c => self.text(1)?,
             b'T' | b'X' => self.text(4)?,
             0x8d => self.text(8)?,
-            b'C' => Node::Bytes(self.counted(1)?.to_vec()),
-            b'B' => Node::Bytes(self.counted(4)?.to_vec()),
-            0x8e | 0x96 => Node::Bytes(self.counted(8)?.to_vec()),
+            b'C' => Node::Bytes(self.counted(1)?.into()),
+            b'B' => Node::Bytes(self.counted(4)?.into()),
+            0x8e | 0x96 => Node::Bytes(self.counted(8)?.into()),
             b']' => Node::List(Vec::new()),
             b')' => Node::Tuple(Vec::new()),
             b'}' => Node::Dict(Vec::new()),
@@ -110,9 +110,9 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    fn text(&mut self, n_bytes: usize) -> Result<Node> {
+    fn text(&mut self, n_bytes: usize) -> Result<Node<'a>> {
         let bytes = self.counted(n_bytes)?;
-        self.utf8(bytes).map(|text| Node::Str(text.to_owned()))
+        self.utf8(bytes).map(|text| Node::Str(text.into()))
     }
 
     fn utf8<'b>(&self, bytes: &'b [u8]) -> Result<&'b str> {
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
         text.map_err(|_| self.unexpected("other bytes".to_owned(), "UTF-8 text"))
     }
 
-    fn long(&mut self, n_bytes: usize) -> Result<Node> {
+    fn long(&mut self, n_bytes: usize) -> Result<Node<'a>> {
         let bytes = self.counted(n_bytes)?;
         if bytes.len() > 8 {
             let found = format!("a number of {} bytes", bytes.len());
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
         line.trim_end_matches('L').parse().map_err(|_| self.unexpected(shown(line), expected))
     }
 
-    fn decimal(&mut self) -> Result<Node> {
+    fn decimal(&mut self) -> Result<Node<'a>> {
         for (truth, text) in [(false, "00\n"), (true, "01\n")] {
             if self.bytes[self.next..].starts_with(text.as_bytes()) {
                 self.next += text.len();
@@ -160,22 +160,23 @@ impl<'a> Reader<'a> {
         self.parse("numbers of 64 bits").map(Node::Int)
     }
 
-    fn decimal_float(&mut self) -> Result<Node> {
+    fn decimal_float(&mut self) -> Result<Node<'a>> {
         self.parse("a float").map(Node::Float)
     }
 
     /// Python 2's text in quotes.
-    fn quoted(&mut self) -> Result<Node> {
+    fn quoted(&mut self) -> Result<Node<'a>> {
         let line = self.line()?;
         let text = global::unquote(line);
-        text.map(Node::Str).ok_or_else(|| self.unexpected(shown(line), "text in quotes"))
+        text.map(|text| Node::Str(text.into()))
+            .ok_or_else(|| self.unexpected(shown(line), "text in quotes"))
     }
 
     /// Protocol 0's text: Latin-1 with `\uXXXX` for the rest.
-    fn escaped(&mut self) -> Result<Node> {
+    fn escaped(&mut self) -> Result<Node<'a>> {
         let line = self.line_bytes()?;
         let text = global::unescape(line);
-        text.map(Node::Str)
+        text.map(|text| Node::Str(text.into()))
             .ok_or_else(|| self.unexpected("other escapes".to_owned(), "\\uXXXX escapes"))
     }
 

@@ -69,15 +69,22 @@ impl TenxSource {
         Ok(Self { path, features, texts, barcodes, matrix, other, apart, next_cell: 0 })
     }
 
-    /// The gene entries of a cell; the others are only summed.
-    fn row(&mut self, span: [usize; 2], id: &str) -> Result<Vec<(u32, u32)>> {
-        let mut genes = Vec::with_capacity(span[1] - span[0]);
+    /// Adds a cell of a span's gene entries; the others are only summed.
+    fn push_cell(&mut self, span: [usize; 2], id: &str, counts: &mut CountMatrix) -> Result<()> {
         let (features, other) = (&self.features, &mut self.other);
-        let bad = self.matrix.each(span, |row, count| match features.rows[row as usize] {
-            Row::Gene(gene) => genes.push((gene, count)),
-            Row::Other(kind) => add(other, &features.kinds[kind as usize], u64::from(count)),
+        let bad = self.matrix.each(span, |rows, values| {
+            if features.kinds.is_empty() {
+                // Every row is a gene, by its own number.
+                return counts.push_part(rows, values);
+            }
+            for (&row, &count) in rows.iter().zip(values) {
+                match features.rows[row as usize] {
+                    Row::Gene(gene) => counts.push_part(&[gene], &[count]),
+                    Row::Other(kind) => add(other, &features.kinds[kind as usize], count.into()),
+                }
+            }
         })?;
-        let Some((row, found)) = bad else { return Ok(genes) };
+        let Some((row, found)) = bad else { return counts.end_row() };
         Err(Error::NotCounts {
             path: self.path.clone(),
             layer: self.matrix.group.clone(),
@@ -149,8 +156,10 @@ impl CountSource for TenxSource {
         let cell_ids = self.texts.words(&self.barcodes, start, end)?;
         let mut counts = CountMatrix::new(self.features.genes.len());
         let offsets = self.matrix.offsets(start, end)?;
+        // Whatever the file claims, no more room at once than a window takes.
+        counts.reserve(CHUNK.min(offsets[end - start] - offsets[0]));
         for (span, id) in offsets.windows(2).zip(&cell_ids) {
-            counts.push_row(self.row([span[0], span[1]], id)?)?;
+            self.push_cell([span[0], span[1]], id, &mut counts)?;
         }
         self.next_cell = end;
         Ok(Some(SourceBlock { cell_ids, counts, columns: Vec::new() }))

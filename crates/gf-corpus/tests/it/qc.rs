@@ -118,7 +118,7 @@ fn legacy(path: &str) -> Option<Legacy> {
     let gene = |(id, symbol): (String, String)| {
         let id = id.parse().unwrap();
         let unlisted = Gene { id, symbol, biotype: Biotype::Unlisted };
-        table.gene(id).cloned().unwrap_or(unlisted)
+        table.gene(id).map_or(unlisted, Gene::from)
     };
     Some(Legacy {
         genes: strings("genes").into_iter().zip(strings("gene_names")).map(gene).collect(),

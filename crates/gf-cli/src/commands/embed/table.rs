@@ -76,7 +76,7 @@ impl Embedding<'_> {
     pub(super) fn gene(&self, token: TokenId, annotation: &Annotation) -> (String, String) {
         let name = self.vocabulary.name(token).unwrap_or_default();
         let gene = self.vocabulary.gene(token).and_then(|gene| annotation.gene(gene));
-        let symbol = gene.map_or_else(|| name.clone(), |gene| gene.symbol.clone());
+        let symbol = gene.map_or_else(|| name.clone(), |gene| gene.symbol.to_owned());
         (name, symbol)
     }
 }

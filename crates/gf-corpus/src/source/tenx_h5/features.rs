@@ -47,7 +47,9 @@ pub(super) struct Chosen {
 struct Feature {
     id: String,
     symbol: Option<String>,
-    kind: String,
+    /// Where files say it: [`GENE_EXPRESSION`], or what else it is.
+    kind: Option<String>,
+    /// Empty where files do not say it.
     genome: String,
 }
 
@@ -127,13 +129,7 @@ fn is_human(h5: &H5, texts: &mut Texts, group: &str) -> Result<bool> {
 impl Features {
     pub(super) fn read(h5: &H5, texts: &mut Texts, group: &str) -> Result<Self> {
         let columns = Columns::open(h5, group)?;
-        let mut genomes = BTreeMap::<String, Ids>::new();
-        columns.each(texts, |feature| {
-            if feature.kind == GENE_EXPRESSION {
-                let id = plain(&feature.id, &feature.genome);
-                genomes.entry(feature.genome.clone()).or_default().add(id);
-            }
-        })?;
+        let genomes = columns.genomes(texts)?;
         let human = only_human(h5, group, &genomes)?;
         let mut features = Self::default();
         columns.each(texts, |feature| features.push(feature, human))?;
@@ -142,15 +138,16 @@ impl Features {
 
     fn push(&mut self, feature: Feature, human: Option<&str>) {
         let Feature { id, symbol, kind, genome } = feature;
-        let row = match human {
-            _ if kind != GENE_EXPRESSION => self.other_row(kind),
-            Some(human) if genome != human => self.other_row(foreign(&genome)),
+        let other = kind.filter(|kind| kind != GENE_EXPRESSION);
+        let row = match (other, human) {
+            (Some(kind), _) => self.other_row(kind),
+            (None, Some(human)) if genome != human => self.other_row(foreign(&genome)),
             // In a mixed file every name begins with its genome's.
-            Some(human) => {
+            (None, Some(human)) => {
                 let symbol = symbol.map(|symbol| plain(&symbol, human).to_owned());
                 self.gene_row(plain(&id, human).to_owned(), symbol)
             }
-            None => self.gene_row(id, symbol),
+            (None, None) => self.gene_row(id, symbol),
         };
         self.rows.push(row);
     }
@@ -257,26 +254,39 @@ impl<'a> Columns<'a> {
         some.ok_or_else(|| self.h5.encoding(&self.group, "neither ids nor names", expected))
     }
 
+    /// The genomes that rows of genes name, and what their ids are.
+    fn genomes(&self, texts: &mut Texts) -> Result<BTreeMap<String, Ids>> {
+        let mut genomes = BTreeMap::<String, Ids>::new();
+        if self.genome.is_none() {
+            return Ok(genomes);
+        }
+        self.each(texts, |Feature { id, kind, genome, .. }| {
+            if kind.is_none_or(|kind| kind == GENE_EXPRESSION) {
+                genomes.entry(genome.clone()).or_default().add(plain(&id, &genome));
+            }
+        })?;
+        Ok(genomes)
+    }
+
     /// Calls `found` with every row in order.
     fn each(&self, texts: &mut Texts, mut found: impl FnMut(Feature)) -> Result<()> {
         let n = self.len()?;
         for from in (0..n).step_by(WINDOW) {
             let to = n.min(from + WINDOW);
             let mut read = |vector: &Option<Vector>| match vector {
-                Some(vector) => texts.words(vector, from, to).map(Some),
-                None => Ok(None),
+                Some(vector) => texts.words(vector, from, to).map(Vec::into_iter),
+                None => Ok(Vec::new().into_iter()),
             };
-            let (id, name) = (read(&self.id)?, read(&self.name)?);
-            let (kind, genome) = (read(&self.kind)?, read(&self.genome)?);
-            for row in 0..to - from {
-                let at = |column: &Option<Vec<String>>| column.as_ref().map(|c| c[row].clone());
+            let [mut id, mut name, mut kind, mut genome] =
+                [read(&self.id)?, read(&self.name)?, read(&self.kind)?, read(&self.genome)?];
+            for _ in from..to {
                 // Without ids the names stand in their place.
-                let (id, symbol) = match (at(&id), at(&name)) {
+                let (id, symbol) = match (id.next(), name.next()) {
                     (Some(id), symbol) => (id, symbol),
                     (None, name) => (name.unwrap_or_default(), None),
                 };
-                let kind = at(&kind).unwrap_or_else(|| GENE_EXPRESSION.to_owned());
-                found(Feature { id, symbol, kind, genome: at(&genome).unwrap_or_default() });
+                let (kind, genome) = (kind.next(), genome.next().unwrap_or_default());
+                found(Feature { id, symbol, kind, genome });
             }
         }
         Ok(())

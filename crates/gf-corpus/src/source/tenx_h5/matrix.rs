@@ -81,12 +81,12 @@ impl Matrix {
         Err(unexpected(&self.indptr, found, expected))
     }
 
-    /// Calls `take` with row and count of each entry of a span; gives the row
+    /// Calls `take` with rows and counts of a span, in one part or several; gives the row
     /// and value of the first that is no count.
     pub(super) fn each(
         &mut self,
         [mut at, to]: [usize; 2],
-        mut take: impl FnMut(u32, u32),
+        mut take: impl FnMut(&[u32], &[u32]),
     ) -> Result<Option<(u32, String)>> {
         while at < to {
             self.load(at)?;
@@ -94,9 +94,8 @@ impl Matrix {
             let end = to.min(start + rows.len());
             let rows = &rows[at - start..end - start];
             let counts = counts.get(at - start..).unwrap_or_default();
-            for (&row, &count) in rows.iter().zip(counts) {
-                take(row, count);
-            }
+            let n_good = rows.len().min(counts.len());
+            take(&rows[..n_good], &counts[..n_good]);
             if let Some(&row) = rows.get(counts.len()) {
                 return Ok(Some((row, bad.clone())));
             }

@@ -1,0 +1,15 @@
+//! Unpacks the table of genes, so that no program has to whenever it starts.
+
+use std::{env, error::Error, fs, io::Read, path::Path};
+
+use flate2::read::GzDecoder;
+
+const TABLE: &str = "data/genes.tsv.gz";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={TABLE}");
+    let mut text = String::new();
+    GzDecoder::new(fs::File::open(TABLE)?).read_to_string(&mut text)?;
+    fs::write(Path::new(&env::var("OUT_DIR")?).join("genes.tsv"), text)?;
+    Ok(())
+}
