@@ -99,10 +99,11 @@ impl Arithmetic {
 /// What each gene column of a count matrix is worth to an encoder: its token and its median.
 #[derive(Clone, Debug)]
 pub struct GeneColumns {
-    /// [`NO_TOKEN`] where there is none: four bytes a gene leave more of the cache to the rest.
+    /// [`NO_TOKEN`] where there is none.
     tokens: Vec<TokenId>,
     /// 1 / median.
     reciprocals: Vec<f64>,
+    /// Infinite where there is no token, so that no count has a value.
     medians: Vec<f64>,
 }
 
@@ -186,7 +187,8 @@ impl RankEncoder {
     pub fn gene_columns(&self, genes: impl IntoIterator<Item = GeneId>) -> GeneColumns {
         let token = |gene| self.token(gene).unwrap_or(NO_TOKEN);
         let tokens: Vec<TokenId> = genes.into_iter().map(token).collect();
-        let median = |token: &TokenId| self.medians.get(token.index()).copied().unwrap_or(1.0);
+        let median =
+            |token: &TokenId| self.medians.get(token.index()).copied().unwrap_or(f64::INFINITY);
         let medians: Vec<f64> = tokens.iter().map(median).collect();
         let reciprocals = medians.iter().map(|median| 1.0 / median).collect();
         GeneColumns { tokens, reciprocals, medians }
@@ -209,13 +211,14 @@ impl RankEncoder {
         let room = self.max_len - special.n_framing();
         SCRATCH.with_borrow_mut(|scratch| {
             let ranked = rank(columns, cell, arithmetic, scratch);
-            let n_detected = ranked.keys.len();
+            let n_detected = ranked.len();
             if n_detected == 0 {
                 return None;
             }
             let mut tokens = Vec::with_capacity(n_detected.min(room) + special.n_framing());
             tokens.extend(special.cls);
-            tokens.extend(ranked.tokens().take(room));
+            let genes = ranked.iter().map(|&key| cell.genes[place(key)]);
+            tokens.extend(genes.take(room).map(|gene| columns.tokens[gene as usize]));
             tokens.extend(special.eos);
             Some(Encoding { tokens: TokenSequence::new(tokens)?, truncated: n_detected > room })
         })
@@ -276,7 +279,6 @@ impl RankEncoder {
 struct Scratch {
     keys: Vec<u64>,
     halfway: Vec<u64>,
-    tokens: Vec<TokenId>,
 }
 
 thread_local! {
@@ -289,22 +291,7 @@ impl Scratch {
         if self.keys.len() < n {
             self.keys.resize(n, 0);
             self.halfway.resize(n, 0);
-            self.tokens.resize(n, NO_TOKEN);
         }
-    }
-}
-
-/// The detected genes of a cell that have a token.
-struct Ranked<'a> {
-    /// With their places among the cell's genes, by falling value.
-    keys: &'a [u64],
-    /// By place; of genes without a token, or with a stored zero, any.
-    tokens: &'a [TokenId],
-}
-
-impl Ranked<'_> {
-    fn tokens(&self) -> impl Iterator<Item = TokenId> {
-        self.keys.iter().map(|&key| self.tokens[place(key)])
     }
 }
 
@@ -313,70 +300,72 @@ fn place(key: u64) -> usize {
     key as u32 as usize
 }
 
-/// Ranks the genes of a cell, ties by their place.
+/// Ranks the detected genes of a cell that have a token, ties by their place: keys with these.
 fn rank<'a>(
     columns: &GeneColumns,
     cell: CellCounts<'_>,
     arithmetic: Arithmetic,
     scratch: &'a mut Scratch,
-) -> Ranked<'a> {
+) -> &'a [u64] {
     let cp10k = arithmetic.cp10k(cell.total);
-    let reciprocal = 1.0 / cell.total as f64;
+    let GeneColumns { reciprocals, medians, .. } = columns;
     match arithmetic {
         Arithmetic { divides: false, single_total: false, .. } => {
-            let value = |gene: usize, count| {
-                f64::from(count) * reciprocal * TARGET_SUM * columns.reciprocals[gene]
-            };
-            rank_by(columns, cell, value, scratch)
+            let of_one = 1.0 / cell.total as f64;
+            let value = |count, reciprocal| f64::from(count) * of_one * TARGET_SUM * reciprocal;
+            rank_by(value, reciprocals, cell, scratch)
         }
         Arithmetic { divides: false, .. } => {
-            let value = |gene: usize, count| cp10k(count) * columns.reciprocals[gene];
-            rank_by(columns, cell, value, scratch)
+            rank_by(|count, reciprocal| cp10k(count) * reciprocal, reciprocals, cell, scratch)
         }
         Arithmetic { divides: true, .. } => {
-            let value = |gene: usize, count| cp10k(count) / columns.medians[gene];
-            rank_by(columns, cell, value, scratch)
+            rank_by(|count, median| cp10k(count) / median, medians, cell, scratch)
         }
     }
 }
 
-/// Ranks by `value`, which is given gene and count and is positive where there is a token.
+/// Ranks by `value`, which is given a count and what its gene has in `columns`, and is positive
+/// where there are a count and a token.
 ///
 /// What is sorted are keys: the upper half of a gene's value, inverted, then its place among the
 /// cell's genes. The bits of positive values are in the order of the values, inverted ones in
 /// falling order.
 fn rank_by<'a>(
-    columns: &GeneColumns,
+    value: impl Fn(u32, f64) -> f64,
+    columns: &[f64],
     cell: CellCounts<'_>,
-    value: impl Fn(usize, u32) -> f64,
     scratch: &'a mut Scratch,
-) -> Ranked<'a> {
+) -> &'a [u64] {
     scratch.fit(cell.genes.len().min(cell.counts.len()));
-    let Scratch { keys, halfway, tokens } = scratch;
+    let Scratch { keys, halfway } = scratch;
     let mut n_ranked = 0;
-    let entries = cell.genes.iter().map(|&gene| gene as usize).zip(cell.counts);
-    for (place, (gene, &count)) in entries.enumerate() {
-        let Some(&token) = columns.tokens.get(gene) else { continue };
-        tokens[place] = token;
+    for (place, (&gene, &count)) in cell.genes.iter().zip(cell.counts).enumerate() {
+        let Some(&column) = columns.get(gene as usize) else { continue };
+        let value = value(count, column);
         // Whether a gene has a token cannot be foretold: its key is written either way.
-        keys[n_ranked] = !value(gene, count).to_bits() >> 32 << 32 | place as u64;
-        n_ranked += usize::from((token != NO_TOKEN) & (count > 0));
+        keys[n_ranked] = !value.to_bits() >> 32 << 32 | place as u64;
+        n_ranked += usize::from(value > 0.0);
     }
     let keys = &mut keys[..n_ranked];
     let whole = |key| {
         let place = place(key);
-        !value(cell.genes[place] as usize, cell.counts[place]).to_bits()
+        !value(cell.counts[place], columns[cell.genes[place] as usize]).to_bits()
     };
     // Few are still alike: these are told apart by the whole value.
     let runs = sort_by_leading_bits(keys, &mut halfway[..n_ranked]);
     for alike in runs.filter(|run| run.len() > 1) {
         alike.sort_unstable_by_key(|&key| (whole(key), key));
     }
-    Ranked { keys, tokens }
+    keys
 }
 
-/// Sorts keys by the first sixteen bits in which their upper halves differ, with two passes over
-/// bytes: twice as fast here as comparing. Gives the runs that are alike in these bits.
+/// Bits of a digit of [`sort_by_leading_bits`].
+const DIGIT_BITS: u32 = 10;
+/// How often each digit comes, or where its keys go.
+type Digits = [u32; 1 << DIGIT_BITS];
+
+/// Sorts keys by the first two digits in which their upper halves differ, and leaves of these
+/// only the digits: twice as fast here as comparing. Gives the runs that are alike in these bits.
 fn sort_by_leading_bits<'a>(
     keys: &'a mut [u64],
     halfway: &mut [u64],
@@ -386,28 +375,29 @@ fn sort_by_leading_bits<'a>(
         .iter()
         .fold((u64::MAX, 0), |(first, last), &key| (first.min(upper(key)), last.max(upper(key))));
     let n_bits = u64::BITS - last.saturating_sub(first).leading_zeros();
-    let leading = move |key: u64| ((upper(key) - first) >> n_bits.saturating_sub(16)) as usize;
-    let [low, high] = [|leading| leading & 0xff, |leading| leading >> 8];
-    let (mut of_low, mut of_high) = ([0; 256], [0; 256]);
-    for &key in keys.iter() {
-        of_low[low(leading(key))] += 1;
-        of_high[high(leading(key))] += 1;
+    let shift = n_bits.saturating_sub(2 * DIGIT_BITS);
+    let low = |key: u64| (key >> 32) as usize % (1 << DIGIT_BITS);
+    let high = |key: u64| (key >> (32 + DIGIT_BITS)) as usize % (1 << DIGIT_BITS);
+    let (mut of_low, mut of_high): (Digits, Digits) = ([0; _], [0; _]);
+    for key in &mut *keys {
+        *key = (upper(*key) - first) >> shift << 32 | place(*key) as u64;
+        of_low[low(*key)] += 1;
+        of_high[high(*key)] += 1;
     }
-    scatter(keys, halfway, &of_low, |key| low(leading(key)));
-    scatter(halfway, keys, &of_high, |key| high(leading(key)));
-    keys.chunk_by_mut(move |&a, &b| leading(a) == leading(b))
+    scatter(keys, halfway, of_low, low);
+    scatter(halfway, keys, of_high, high);
+    keys.chunk_by_mut(|&a, &b| (a ^ b) >> 32 == 0)
 }
 
-/// Puts keys into the order of a byte, keeping the order within it, by how many there are of each.
-fn scatter(from: &[u64], to: &mut [u64], sizes: &[usize; 256], byte: impl Fn(u64) -> usize) {
+/// Puts keys into the order of a digit, keeping the order within it, by how often each comes.
+fn scatter(from: &[u64], to: &mut [u64], mut places: Digits, digit: impl Fn(u64) -> usize) {
     let mut sum = 0;
-    let mut places = sizes.map(|n| {
-        sum += n;
-        sum - n
-    });
+    for place in &mut places {
+        sum += std::mem::replace(place, sum);
+    }
     for &key in from {
-        let place = &mut places[byte(key)];
-        to[*place] = key;
+        let place = &mut places[digit(key)];
+        to[*place as usize] = key;
         *place += 1;
     }
 }
