@@ -10,6 +10,8 @@
 
 use std::sync::OnceLock;
 
+use foldhash::HashMapExt;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -217,7 +219,7 @@ impl Annotation {
         }
         let mut table = Self {
             genes: Vec::with_capacity(N_GENES),
-            places: foldhash::HashMap::with_capacity_and_hasher(N_GENES, Default::default()),
+            places: foldhash::HashMap::with_capacity(N_GENES),
             retired: foldhash::HashMap::default(),
             names: OnceLock::new(),
         };

@@ -1,10 +1,8 @@
 //! Whose word counts for a gene's name: the shipped annotation's, or a map's.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-};
+use std::path::Path;
 
+use foldhash::{HashMap, HashMapExt, HashSet};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{

@@ -16,6 +16,8 @@
 
 use std::{collections::HashSet, path::Path};
 
+use foldhash::HashMapExt;
+
 use crate::{
     annotation::{Annotation, Resolution, Route},
     error::{Error, Result},
@@ -292,7 +294,7 @@ pub(crate) struct GeneIndex {
 impl GeneIndex {
     /// With room for as many genes.
     pub(crate) fn with_capacity(n_genes: usize) -> Self {
-        let places = foldhash::HashMap::with_capacity_and_hasher(n_genes, Default::default());
+        let places = foldhash::HashMap::with_capacity(n_genes);
         Self { genes: Vec::with_capacity(n_genes), places }
     }
 
