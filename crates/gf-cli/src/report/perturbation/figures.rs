@@ -21,6 +21,8 @@ pub const SIGNIFICANT: f64 = 0.05;
 const LOWEST_FDR: f64 = 1e-300;
 /// Room above the highest point, for its name.
 const ROOM: f64 = 1.1;
+/// Width and height of a name, of the axes' lengths.
+const NAME: [f64; 2] = [0.12, 0.05];
 /// Genes with their names in a picture.
 const N_NAMED: usize = 12;
 
@@ -40,7 +42,7 @@ pub fn volcano(tested: &Tested) -> String {
     let plots = vec![
         points(rest.into_iter().map(point), GREY),
         points(significant.into_iter().map(point), ACCENT),
-        names(&named),
+        names(&named, LabelStyle::Repel),
     ];
     let line = height(SIGNIFICANT);
     let highest = tested.genes.iter().map(|gene| height(gene.fdr)).fold(line, f64::max);
@@ -54,18 +56,22 @@ pub fn volcano(tested: &Tested) -> String {
 }
 
 /// Mean shift of each gene against the cells that have it; the largest that enough cells
-/// have are named.
+/// have are named, as far as there is room.
 pub fn detections(genes: &[RankedGene]) -> String {
-    let power = small_power(genes.iter().map(|gene| gene.shift).fold(0.0, f64::max));
+    let largest = genes.iter().map(|gene| gene.shift).fold(0.0, f64::max);
+    let most = genes.iter().map(|gene| gene.detections as f64).fold(0.0, f64::max);
+    let power = small_power(largest);
     let scale = 10.0_f64.powi(-power);
     let point = |gene: &RankedGene| (gene.detections as f64, gene.shift * scale);
-    let named: Vec<_> =
-        leading(genes).iter().take(N_NAMED).map(|gene| (point(gene), gene.name.as_str())).collect();
-    let plots = vec![points(genes.iter().map(point), ACCENT), names(&named)];
+    let leading = leading(genes);
+    let leading = leading.iter().map(|gene| (point(gene), gene.name.as_str()));
+    let beside = LabelStyle::Arrow { offset_x: 4.0, offset_y: -4.0 };
+    let named = names(&apart(leading, [most * NAME[0], largest * scale * NAME[1]]), beside);
+    let plots = vec![points(genes.iter().map(point), ACCENT), named];
     let y = format!("Mean shift, 1 − cosine{}", times_power(power));
-    let most = genes.iter().map(|gene| gene.detections as f64).fold(0.0, f64::max);
     let layout = layout(&plots, "Cells with the gene", &y)
         .with_y_axis_min(0.0)
+        .with_x_axis_max(most * (1.0 + NAME[0]))
         .with_x_tick_step(round_step(most / TICKS).max(1.0));
     finish(render_to_svg(plots, layout), "Mean shift of each gene against the cells that have it")
 }
@@ -103,12 +109,29 @@ fn points(points: impl Iterator<Item = (f64, f64)>, colour: &str) -> Plot {
     plot.with_size(2.6).with_marker_opacity(0.7).into()
 }
 
-/// Small marks with names beside them.
-fn names(named: &[((f64, f64), &str)]) -> Plot {
+/// A point and its name.
+type Named<'a> = ((f64, f64), &'a str);
+
+/// The first whose names, of this width and height, do not cover those before.
+fn apart<'a>(points: impl Iterator<Item = Named<'a>>, [width, height]: [f64; 2]) -> Vec<Named<'a>> {
+    let mut named: Vec<Named> = Vec::new();
+    for (point, name) in points {
+        let is_free = |(other, _): &Named| {
+            (point.0 - other.0).abs() > width || (point.1 - other.1).abs() > height
+        };
+        if named.len() < N_NAMED && named.iter().all(is_free) {
+            named.push((point, name));
+        }
+    }
+    named
+}
+
+/// Small marks with names at them.
+fn names(named: &[Named<'_>], style: LabelStyle) -> Plot {
     let plot = ScatterPlot::new().with_data(named.iter().map(|(point, _)| *point));
     plot.with_color(ACCENT_PALE)
         .with_size(1.2)
         .with_labels(named.iter().map(|(_, name)| literal(name)))
-        .with_label_style(LabelStyle::Repel)
+        .with_label_style(style)
         .into()
 }
