@@ -376,3 +376,66 @@ mod processor {
 }
 
 pub use processor::{dispatch, n_columns};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fours of the depth.
+    const DEPTH: usize = 5;
+    /// Bytes of a row, and of a column.
+    const N_BYTES: usize = 4 * DEPTH;
+    const MOST_ROWS: usize = 12;
+    const MOST_COLUMNS: usize = 32;
+
+    /// Compares a tile of pairs and one of fours with the sums from the definition.
+    #[derive(Clone, Copy)]
+    struct Check<'a> {
+        rows: &'a [[i8; N_BYTES]],
+        columns: &'a [[i8; N_BYTES]],
+    }
+
+    impl Work for Check<'_> {
+        fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
+            let columns = &self.columns[..N_VECTORS * size_of::<P::Words>() / size_of::<i32>()];
+            let pair = |p: usize| columns.iter().flat_map(move |c| [c[2 * p], c[2 * p + 1]]);
+            let panel: Vec<i8> = (0..2 * DEPTH).flat_map(pair).collect();
+            let pairs = |i: usize| bytemuck::pod_collect_to_vec(&self.rows[i].map(i16::from));
+            let pairs: [Vec<i32>; ROWS] = std::array::from_fn(pairs);
+            let fours = |i: usize| bytemuck::pod_collect_to_vec(&self.rows[i]);
+            let fours: [Vec<i32>; ROWS] = std::array::from_fn(fours);
+            let tiles = [
+                simd.tile_bytes(pairs.each_ref().map(Vec::as_slice), &panel, 2 * DEPTH),
+                simd.tile_fours(fours.each_ref().map(Vec::as_slice), &panel, DEPTH),
+            ];
+            for tile in &tiles {
+                for (row, sums) in self.rows.iter().zip(tile) {
+                    let product = |(a, b): (&i8, &i8)| i32::from(*a) * i32::from(*b);
+                    let sum = |column: &[i8; N_BYTES]| row.iter().zip(column).map(product).sum();
+                    let expected: Vec<i32> = columns.iter().map(sum).collect();
+                    assert_eq!(bytemuck::cast_slice::<_, i32>(sums), expected);
+                }
+            }
+        }
+    }
+
+    /// Also where no vectors are: the largest codes of either sign among others.
+    #[test]
+    fn tiles() {
+        let number = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) % 131;
+        let row = |i| std::array::from_fn(|p| number(N_BYTES * i + p).min(127) as i8);
+        let column = |j| {
+            std::array::from_fn(|p| match number(N_BYTES * (99 + j) + p) {
+                even if even % 2 == 0 => even.min(127) as i8,
+                odd => -(odd.min(127) as i8),
+            })
+        };
+        let rows: [_; MOST_ROWS] = std::array::from_fn(row);
+        let columns: [_; MOST_COLUMNS] = std::array::from_fn(column);
+        for rows in [rows, [[127; N_BYTES]; MOST_ROWS]] {
+            let check = Check { rows: &rows, columns: &columns };
+            dispatch(check);
+            check.run::<_, 4>(Portable);
+        }
+    }
+}
