@@ -62,7 +62,12 @@ pub trait Pairs: Copy {
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
         let load = |columns: &_| self.interleave(*columns);
-        self.tile(rows, &panel[..depth], load, Self::add_byte_products).map(in_order)
+        let mut sums = self.tile(rows, &panel[..depth], load, Self::add_byte_products);
+        // A loop, since `map` is not inlined.
+        for sums in &mut sums {
+            *sums = in_order(*sums);
+        }
+        sums
     }
 
     /// As [`tile_bytes`](Self::tile_bytes) with a panel of pairs of 16-bit numbers.
