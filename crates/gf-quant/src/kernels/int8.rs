@@ -88,6 +88,7 @@ impl Layer {
             None => vec![0.0; flex::slice(&scale).len()],
         };
         let words = downcast::<FlexTensor>(layer.words.val().into_primitive())?;
+        words.as_slice::<i32>()?;
         let Int8Linear { d_input, n_columns, .. } = *layer;
         let mut layer = Self { d_input, n_columns, words, scale, bias, outlying: Vec::new() };
         let columns = outliers.map_or(&[][..], |outliers| &outliers.columns);
