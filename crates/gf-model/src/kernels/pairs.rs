@@ -30,8 +30,8 @@ pub trait Pairs: Copy {
     /// `sum + low(a)·low(b) + high(a)·high(b)` in every word.
     fn add_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
-    /// Two neighbours of the depth as fours of bytes, in the order that
-    /// [`in_order`] undoes.
+    /// Two neighbours of the depth as fours of bytes: four columns to the first vector, the
+    /// next four to the second, and so on in turn.
     fn interleave(self, neighbours: [[Self::Bytes; N_VECTORS]; 2]) -> [Self::Words; N_VECTORS];
 
     /// `sum` and the products of the four bytes of `a`, all 0…127, with those of `b`,
@@ -108,7 +108,7 @@ pub trait Pairs: Copy {
     }
 }
 
-/// Vectors take neighbours of four columns in turn from what [`Pairs::interleave`] gives.
+/// Sums of the columns in their order, from those of what [`Pairs::interleave`] gives.
 #[inline(always)]
 fn in_order<W: Pod>(sums: [W; N_VECTORS]) -> [W; N_VECTORS] {
     let mut ordered = sums;
