@@ -57,8 +57,24 @@ impl<B: Backend> SelfAttention<B, Linear<B>> {
 }
 
 impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
-    /// Lets `queries` attend to every token of `context`; a layer passes the same
-    /// tensor twice, or only its first row as queries where no other is read.
+    /// Lets every token attend to every token; shapes `[batch_size, seq_length, d_model]`.
+    pub fn forward_all(&self, hidden: Tensor<B, 3>, input: &EncoderInput<B>) -> Tensor<B, 3> {
+        self.forward_all_in(hidden, input, self.query.attention_arithmetic())
+    }
+
+    /// [`forward_all`](Self::forward_all) in an arithmetic that the projections did not choose.
+    pub(crate) fn forward_all_in(
+        &self,
+        hidden: Tensor<B, 3>,
+        input: &EncoderInput<B>,
+        arithmetic: AttentionArithmetic,
+    ) -> Tensor<B, 3> {
+        let projected = self.project(hidden.clone());
+        self.finish(hidden, self.mix(projected, input, arithmetic))
+    }
+
+    /// Lets `queries` attend to every token of `context`, for example the only row that is
+    /// read; with the same tensor twice it is [`forward_all`](Self::forward_all).
     ///
     /// # Shapes
     ///
@@ -72,24 +88,27 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
         context: Tensor<B, 3>,
         input: &EncoderInput<B>,
     ) -> Tensor<B, 3> {
-        self.forward_in(queries, context, input, self.query.attention_arithmetic())
+        let query = self.query.forward(queries.clone());
+        let [key, value] = P::forward_each([&self.key, &self.value], context);
+        let arithmetic = self.query.attention_arithmetic();
+        self.finish(queries, self.mix([query, key, value], input, arithmetic))
     }
 
-    /// [`forward`](Self::forward) in an arithmetic that the projections did not choose.
-    pub(crate) fn forward_in(
+    /// Queries, keys and values of every token.
+    fn project(&self, hidden: Tensor<B, 3>) -> [Tensor<B, 3>; 3] {
+        P::forward_each([&self.query, &self.key, &self.value], hidden)
+    }
+
+    /// The values that each query takes, `[batch_size, n_queries, d_model]`.
+    fn mix(
         &self,
-        queries: Tensor<B, 3>,
-        context: Tensor<B, 3>,
+        [query, key, value]: [Tensor<B, 3>; 3],
         input: &EncoderInput<B>,
         arithmetic: AttentionArithmetic,
     ) -> Tensor<B, 3> {
-        let query = self.query.forward(queries.clone());
-        let key = self.key.forward(context.clone());
-        let value = self.value.forward(context);
         let lengths = input.lengths();
-        let mixed = kernels::attention(&query, &key, &value, self.n_heads, lengths, arithmetic)
-            .unwrap_or_else(|| self.attend(query, key, value, input));
-        self.finish(queries, mixed)
+        kernels::attention(&query, &key, &value, self.n_heads, lengths, arithmetic)
+            .unwrap_or_else(|| self.attend(query, key, value, input))
     }
 
     /// The second half of [`forward`](Self::forward): projects what the queries mixed and
@@ -103,8 +122,7 @@ impl<B: Backend, P: Projection<B>> SelfAttention<B, P> {
     /// at any place; `None` where the kernel does not take them.
     pub(crate) fn join(&self, rows: &Tensor<B, 3>) -> Option<Joined> {
         kernels::flex::view(rows)?;
-        let project = |projection: &P| projection.forward(rows.clone());
-        let [query, key, value] = [&self.query, &self.key, &self.value].map(project);
+        let [query, key, value] = self.project(rows.clone());
         Joined::new(&query, &key, &value, self.n_heads)
     }
 

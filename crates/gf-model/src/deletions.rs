@@ -53,7 +53,7 @@ impl<'a, B: Backend, P: Projection<B>> Deletions<'a, B, P> {
         let Some(above) = k.min(encoder.n_layers()).checked_sub(1) else { return hidden };
         let layer = &encoder.layers[0];
         let arithmetic = AttentionArithmetic::Float;
-        let mixed = layer.attention.forward_in(hidden.clone(), hidden, &input, arithmetic);
+        let mixed = layer.attention.forward_all_in(hidden, &input, arithmetic);
         let first = layer.feed_forward.forward(mixed);
         let layers = encoder.layers[1..].iter().take(above);
         layers.fold(first, |hidden, layer| layer.forward(hidden, &input))

@@ -33,7 +33,7 @@ impl<B: Backend> Layer<B, Linear<B>> {
 impl<B: Backend, P: Projection<B>> Layer<B, P> {
     /// All tokens: `[batch_size, seq_length, d_model]` in and out.
     pub fn forward(&self, hidden: Tensor<B, 3>, input: &EncoderInput<B>) -> Tensor<B, 3> {
-        self.feed_forward.forward(self.attention.forward(hidden.clone(), hidden, input))
+        self.feed_forward.forward(self.attention.forward_all(hidden, input))
     }
 
     /// The first token alone, `[batch_size, 1, d_model]`, equal to row 0 of

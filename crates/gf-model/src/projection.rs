@@ -29,6 +29,15 @@ pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {
         relu(self.forward(input))
     }
 
+    /// [`forward`](Self::forward) of each of some projections of one input, to the same bytes;
+    /// shapes as there. A projection that rounds its input does it once.
+    fn forward_each<const N: usize>(
+        projections: [&Self; N],
+        input: Tensor<B, 3>,
+    ) -> [Tensor<B, 3>; N] {
+        projections.map(|projection| projection.forward(input.clone()))
+    }
+
     /// What attention over queries that it projects calculates in: a projection that
     /// rounds its input gains nothing from products that are finer.
     fn attention_arithmetic(&self) -> AttentionArithmetic {

@@ -5,15 +5,23 @@ use rayon::prelude::*;
 /// Most tokens that one thread takes at a time: whole tiles of 5, 6 and 12 rows.
 const MAX_TOKENS: usize = 120;
 
-/// Calls `run` with the numbers `[n_tokens, d_input]` of some tokens at a time and the
-/// place `[n_tokens, d_output]` of what becomes of them.
-pub fn for_each_block(
-    (x, d_input): (&[f32], usize),
-    (y, d_output): (&mut [f32], usize),
-    run: impl Fn(&[f32], &mut [f32]) + Sync,
+/// Calls `run` with the numbers of some of the tokens at a time and the places of what
+/// becomes of them.
+///
+/// # Shapes
+///
+/// - x `[n_tokens, d_input]`; each of the outputs `[n_tokens, d_output]`, with its own
+///   `d_output`
+pub fn for_each_block<const N: usize>(
+    n_tokens: usize,
+    x: &[f32],
+    outputs: [&mut [f32]; N],
+    run: impl Fn(&[f32], [&mut [f32]; N]) + Sync,
 ) {
-    let n_tokens = x.len() / d_input;
     let n = n_tokens.div_ceil(rayon::current_num_threads()).clamp(1, MAX_TOKENS);
-    let blocks = y.par_chunks_mut(n * d_output).zip(x.par_chunks(n * d_input));
-    blocks.for_each(|(y, x)| run(x, y));
+    let length = |numbers: &[f32]| (numbers.len() / n_tokens.max(1) * n).max(1);
+    let mut outputs = outputs.map(|y| y.chunks_mut(length(y)));
+    let mut places = || outputs.each_mut().map(|blocks| blocks.next().unwrap_or_default());
+    let blocks: Vec<_> = x.chunks(length(x)).map(|x| (x, places())).collect();
+    blocks.into_par_iter().for_each(|(x, outputs)| run(x, outputs));
 }

@@ -73,7 +73,7 @@ impl Weights {
         let x = flex::rows(input)?;
         let mut output = self.bias.repeat(batch_size * seq_length);
         let layer = Product { weight: &self.panels, d_input, d_output, activation };
-        for_each_block((flex::slice(&x), d_input), (&mut output, d_output), |x, y| {
+        for_each_block(batch_size * seq_length, flex::slice(&x), [&mut output], |x, [y]| {
             dispatch(Block { product: layer, x, y });
         });
         flex::tensor(output, [batch_size, seq_length, d_output])

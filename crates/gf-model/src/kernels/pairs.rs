@@ -1,6 +1,7 @@
 //! The innermost loop of integer products, on the vectors of this processor: one
 //! instruction multiplies two neighbours of the depth, numbers of 16 bits, and adds both
 //! products, exactly, where the byte instructions of processors without VNNI saturate.
+//! They do not if one of the numbers is below 128: then bytes go in fours.
 
 use bytemuck::Pod;
 use pulp::Simd;
@@ -29,6 +30,14 @@ pub trait Pairs: Copy {
     /// `sum + low(a)·low(b) + high(a)·high(b)` in every word.
     fn add_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
+    /// Two neighbours of the depth as fours of bytes: four columns to the first vector, the
+    /// next four to the second, and so on in turn.
+    fn interleave(self, neighbours: [[Self::Bytes; N_VECTORS]; 2]) -> [Self::Words; N_VECTORS];
+
+    /// `sum` and the products of the four bytes of `a`, all 0…127, with those of `b`,
+    /// −127…127, in every word.
+    fn add_byte_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
+
     /// Sums of products of every row with every column of a panel of pairs of bytes,
     /// `depth` pairs of each.
     #[inline(always)]
@@ -39,7 +48,26 @@ pub trait Pairs: Copy {
         depth: usize,
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let panel: &[[Self::Bytes; N_VECTORS]] = bytemuck::cast_slice(panel);
-        self.tile(rows, &panel[..depth], |columns| columns.map(|pairs| self.widen(pairs)))
+        let load = |columns: &[_; N_VECTORS]| columns.map(|pairs| self.widen(pairs));
+        self.tile(rows, &panel[..depth], load, Self::add_products)
+    }
+
+    /// The same sums of rows without negative numbers, in fours of bytes, `depth` of each.
+    #[inline(always)]
+    fn tile_fours<const ROWS: usize>(
+        self,
+        rows: [&[i32]; ROWS],
+        panel: &[i8],
+        depth: usize,
+    ) -> [[Self::Words; N_VECTORS]; ROWS] {
+        let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
+        let load = |columns: &_| self.interleave(*columns);
+        let mut sums = self.tile(rows, &panel[..depth], load, Self::add_byte_products);
+        // A loop, since `map` is not inlined.
+        for sums in &mut sums {
+            *sums = in_order(*sums);
+        }
+        sums
     }
 
     /// As [`tile_bytes`](Self::tile_bytes) with a panel of pairs of 16-bit numbers.
@@ -51,16 +79,18 @@ pub trait Pairs: Copy {
         depth: usize,
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let panel: &[[Self::Words; N_VECTORS]] = bytemuck::cast_slice(panel);
-        self.tile(rows, &panel[..depth], |columns| *columns)
+        self.tile(rows, &panel[..depth], |columns| *columns, Self::add_products)
     }
 
-    /// Sums of products of every row with what `load` makes of each part of a panel.
+    /// Sums of products, by `add`, of every row with what `load` makes of each part of a
+    /// panel.
     #[inline(always)]
     fn tile<Part, const ROWS: usize>(
         self,
         rows: [&[i32]; ROWS],
         panel: &[Part],
         load: impl Fn(&Part) -> [Self::Words; N_VECTORS],
+        add: impl Fn(Self, Self::Words, Self::Words, Self::Words) -> Self::Words,
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let mut sums = [[self.splat(0); N_VECTORS]; ROWS];
         let rows = rows.map(|row| &row[..panel.len()]);
@@ -70,12 +100,25 @@ pub trait Pairs: Copy {
                 // SAFETY: p is below the panel's length, which every row has.
                 let word = self.splat(unsafe { *row.get_unchecked(p) });
                 for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = self.add_products(*sum, word, column);
+                    *sum = add(self, *sum, word, column);
                 }
             }
         }
         sums
     }
+}
+
+/// Sums of the columns in their order, from those of what [`Pairs::interleave`] gives.
+#[inline(always)]
+fn in_order<W: Pod>(sums: [W; N_VECTORS]) -> [W; N_VECTORS] {
+    let mut ordered = sums;
+    let from: &[[i32; 4]] = bytemuck::cast_slice(&sums);
+    let to: &mut [[i32; 4]] = bytemuck::cast_slice_mut(&mut ordered);
+    let (even, odd) = from.split_at(from.len() / N_VECTORS);
+    for (to, (even, odd)) in to.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd)) {
+        *to = [*even, *odd];
+    }
+    ordered
 }
 
 /// Work written for tiles of `ROWS` rows.
@@ -116,6 +159,23 @@ impl Pairs for Portable {
         let product = |i: usize| low(a[i]) * low(b[i]) + (a[i] >> 16) * (b[i] >> 16);
         std::array::from_fn(|i| sum[i] + product(i))
     }
+
+    #[inline(always)]
+    fn interleave(
+        self,
+        [first, second]: [[Self::Bytes; N_VECTORS]; 2],
+    ) -> [Self::Words; N_VECTORS] {
+        let four = |vector: usize, i: usize| bytemuck::cast([first[vector][i], second[vector][i]]);
+        std::array::from_fn(|vector| std::array::from_fn(|i| four(vector, i)))
+    }
+
+    #[inline(always)]
+    fn add_byte_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words {
+        let bytes = |word: i32| word.to_ne_bytes().map(|byte| i32::from(byte as i8));
+        let product =
+            |i: usize| -> i32 { bytes(a[i]).iter().zip(bytes(b[i])).map(|(a, b)| a * b).sum() };
+        std::array::from_fn(|i| sum[i] + product(i))
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -136,7 +196,7 @@ mod processor {
 
 #[cfg(target_arch = "x86_64")]
 mod processor {
-    use std::arch::x86_64::_mm512_dpwssd_epi32;
+    use std::arch::x86_64::{__m256i, __m512i, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32};
 
     use pulp::{
         NullaryFnOnce, cast, i8x16, i8x32, i32x8, i32x16,
@@ -170,6 +230,23 @@ mod processor {
             let products = self.avx2._mm256_madd_epi16(cast(a), cast(b));
             cast(self.avx2._mm256_add_epi32(cast(sum), products))
         }
+
+        #[inline(always)]
+        fn interleave(self, neighbours: [[i8x16; N_VECTORS]; 2]) -> [i32x8; N_VECTORS] {
+            let [first, second] = neighbours.map(cast::<_, __m256i>);
+            let fours = (
+                self.avx2._mm256_unpacklo_epi16(first, second),
+                self.avx2._mm256_unpackhi_epi16(first, second),
+            );
+            [cast(fours.0), cast(fours.1)]
+        }
+
+        #[inline(always)]
+        fn add_byte_products(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
+            let pairs = self.avx2._mm256_maddubs_epi16(cast(a), cast(b));
+            let products = self.avx2._mm256_madd_epi16(pairs, self.avx._mm256_set1_epi16(1));
+            cast(self.avx2._mm256_add_epi32(cast(sum), products))
+        }
     }
 
     impl Pairs for V4 {
@@ -195,6 +272,24 @@ mod processor {
         #[inline(always)]
         fn add_products(self, sum: i32x16, a: i32x16, b: i32x16) -> i32x16 {
             let products = self.avx512bw._mm512_madd_epi16(cast(a), cast(b));
+            cast(self.avx512f._mm512_add_epi32(cast(sum), products))
+        }
+
+        #[inline(always)]
+        fn interleave(self, neighbours: [[i8x32; N_VECTORS]; 2]) -> [i32x16; N_VECTORS] {
+            let [first, second] = neighbours.map(cast::<_, __m512i>);
+            let fours = (
+                self.avx512bw._mm512_unpacklo_epi16(first, second),
+                self.avx512bw._mm512_unpackhi_epi16(first, second),
+            );
+            [cast(fours.0), cast(fours.1)]
+        }
+
+        #[inline(always)]
+        fn add_byte_products(self, sum: i32x16, a: i32x16, b: i32x16) -> i32x16 {
+            let pairs = self.avx512bw._mm512_maddubs_epi16(cast(a), cast(b));
+            let ones = self.avx512f._mm512_set1_epi16(1);
+            let products = self.avx512bw._mm512_madd_epi16(pairs, ones);
             cast(self.avx512f._mm512_add_epi32(cast(sum), products))
         }
     }
@@ -237,6 +332,17 @@ mod processor {
             // SAFETY: a `Vnni` exists only where the processor has this instruction.
             cast(unsafe { _mm512_dpwssd_epi32(cast(sum), cast(a), cast(b)) })
         }
+
+        #[inline(always)]
+        fn interleave(self, neighbours: [[i8x32; N_VECTORS]; 2]) -> [i32x16; N_VECTORS] {
+            self.0.interleave(neighbours)
+        }
+
+        #[inline(always)]
+        fn add_byte_products(self, sum: i32x16, a: i32x16, b: i32x16) -> i32x16 {
+            // SAFETY: as above.
+            cast(unsafe { _mm512_dpbusd_epi32(cast(sum), cast(a), cast(b)) })
+        }
     }
 
     struct Run<P, W, const ROWS: usize>(P, W);
@@ -275,3 +381,66 @@ mod processor {
 }
 
 pub use processor::{dispatch, n_columns};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fours of the depth.
+    const DEPTH: usize = 5;
+    /// Bytes of a row, and of a column.
+    const N_BYTES: usize = 4 * DEPTH;
+    const MOST_ROWS: usize = 12;
+    const MOST_COLUMNS: usize = 32;
+
+    /// Compares a tile of pairs and one of fours with the sums from the definition.
+    #[derive(Clone, Copy)]
+    struct Check<'a> {
+        rows: &'a [[i8; N_BYTES]],
+        columns: &'a [[i8; N_BYTES]],
+    }
+
+    impl Work for Check<'_> {
+        fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
+            let columns = &self.columns[..N_VECTORS * size_of::<P::Words>() / size_of::<i32>()];
+            let pair = |p: usize| columns.iter().flat_map(move |c| [c[2 * p], c[2 * p + 1]]);
+            let panel: Vec<i8> = (0..2 * DEPTH).flat_map(pair).collect();
+            let pairs = |i: usize| bytemuck::pod_collect_to_vec(&self.rows[i].map(i16::from));
+            let pairs: [Vec<i32>; ROWS] = std::array::from_fn(pairs);
+            let fours = |i: usize| bytemuck::pod_collect_to_vec(&self.rows[i]);
+            let fours: [Vec<i32>; ROWS] = std::array::from_fn(fours);
+            let tiles = [
+                simd.tile_bytes(pairs.each_ref().map(Vec::as_slice), &panel, 2 * DEPTH),
+                simd.tile_fours(fours.each_ref().map(Vec::as_slice), &panel, DEPTH),
+            ];
+            for tile in &tiles {
+                for (row, sums) in self.rows.iter().zip(tile) {
+                    let product = |(a, b): (&i8, &i8)| i32::from(*a) * i32::from(*b);
+                    let sum = |column: &[i8; N_BYTES]| row.iter().zip(column).map(product).sum();
+                    let expected: Vec<i32> = columns.iter().map(sum).collect();
+                    assert_eq!(bytemuck::cast_slice::<_, i32>(sums), expected);
+                }
+            }
+        }
+    }
+
+    /// Also where no vectors are: the largest codes of either sign among others.
+    #[test]
+    fn tiles() {
+        let number = |i: usize| (i.wrapping_mul(2_654_435_761) >> 7) % 131;
+        let row = |i| std::array::from_fn(|p| number(N_BYTES * i + p).min(127) as i8);
+        let column = |j| {
+            std::array::from_fn(|p| match number(N_BYTES * (99 + j) + p) {
+                even if even % 2 == 0 => even.min(127) as i8,
+                odd => -(odd.min(127) as i8),
+            })
+        };
+        let rows: [_; MOST_ROWS] = std::array::from_fn(row);
+        let columns: [_; MOST_COLUMNS] = std::array::from_fn(column);
+        for rows in [rows, [[127; N_BYTES]; MOST_ROWS]] {
+            let check = Check { rows: &rows, columns: &columns };
+            dispatch(check);
+            check.run::<_, 4>(Portable);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use gf_model::{Projection, kernels::AttentionArithmetic};
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     int8::{Activations, Int8Rows, MAX_CODE, SPLITTER, quantize_weights},
-    kernels::int8::{n_columns, panels, product},
+    kernels::int8::{n_columns, n_pairs, panels, products},
     words::{BYTES_PER_WORD, frozen, pack, signed},
 };
 
@@ -68,7 +68,7 @@ impl<B: Backend> Int8Linear<B> {
 
     /// The codes as floating-point numbers, `[d_input, d_output]`.
     fn codes(&self) -> Tensor<B, 2> {
-        let ([d_output], n_pairs) = (self.scale.dims(), self.d_input.div_ceil(2));
+        let ([d_output], n_pairs) = (self.scale.dims(), n_pairs(self.d_input));
         let (n_panels, n_columns) = (d_output.div_ceil(self.n_columns), self.n_columns);
         let n_codes = n_panels * n_pairs * n_columns * 2;
         // The first bytes of all words come first, then the second: a word has two neighbours
@@ -79,15 +79,22 @@ impl<B: Backend> Int8Linear<B> {
         codes.slice([0..self.d_input, 0..d_output])
     }
 
-    /// `max(forward(input), floor)` by the processor's kernel, where `input` is in host
-    /// memory and rounded to bytes.
-    fn on_processor(&self, input: &Tensor<B, 3>, floor: f32) -> Option<Tensor<B, 3>> {
-        let threshold = match self.activations {
+    /// `max(forward(input), floor)` of each projection by the processor's kernel, where
+    /// `input` is in host memory and all round it to bytes alike.
+    fn on_processor<const N: usize>(
+        projections: [&Self; N],
+        input: &Tensor<B, 3>,
+        floor: f32,
+    ) -> Option<[Tensor<B, 3>; N]> {
+        let activations = projections.first()?.activations;
+        let is_other = |projection: &&Self| projection.activations != activations;
+        let threshold = match activations {
+            _ if projections.iter().any(is_other) => return None,
             Activations::Float => return None,
             Activations::Int8 => None,
             Activations::Int8WithOutliers(threshold) => Some(threshold),
         };
-        product(self, input, floor, threshold)
+        products(projections, input, floor, threshold)
     }
 
     /// The form for every backend.
@@ -172,11 +179,23 @@ impl<B: Backend> StoredBytes for Int8Linear<B> {
 
 impl<B: Backend> Projection<B> for Int8Linear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.on_processor(&input, f32::NEG_INFINITY).unwrap_or_else(|| self.portable(input))
+        let [output] = Self::forward_each([self], input);
+        output
     }
 
     fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        self.on_processor(&input, 0.0).unwrap_or_else(|| relu(self.portable(input)))
+        match Self::on_processor([self], &input, 0.0) {
+            Some([output]) => output,
+            None => relu(self.portable(input)),
+        }
+    }
+
+    fn forward_each<const N: usize>(
+        projections: [&Self; N],
+        input: Tensor<B, 3>,
+    ) -> [Tensor<B, 3>; N] {
+        Self::on_processor(projections, &input, f32::NEG_INFINITY)
+            .unwrap_or_else(|| projections.map(|projection| projection.portable(input.clone())))
     }
 
     fn attention_arithmetic(&self) -> AttentionArithmetic {
