@@ -10,7 +10,7 @@ use super::{Tested, TestedGene};
 use crate::report::{
     facts::RankedGene,
     figures::{
-        ACCENT, ACCENT_PALE, AXIS, GREY, TICKS, finish, layout, leading, literal, round_step,
+        ACCENT, ACCENT_PALE, AXIS, GREY, MIN_DETECTIONS, TICKS, finish, layout, literal, round_step,
     },
     words::{small_power, times_power},
 };
@@ -63,8 +63,8 @@ pub fn detections(genes: &[RankedGene]) -> String {
     let power = small_power(largest);
     let scale = 10.0_f64.powi(-power);
     let point = |gene: &RankedGene| (gene.detections as f64, gene.shift * scale);
-    let leading = leading(genes);
-    let leading = leading.iter().map(|gene| (point(gene), gene.name.as_str()));
+    let leading = genes.iter().filter(|gene| gene.detections >= MIN_DETECTIONS);
+    let leading = leading.map(|gene| (point(gene), gene.name.as_str()));
     let beside = LabelStyle::Arrow { offset_x: 4.0, offset_y: -4.0 };
     let named = names(&apart(leading, [most * NAME[0], largest * scale * NAME[1]]), beside);
     let plots = vec![points(genes.iter().map(point), ACCENT), named];
