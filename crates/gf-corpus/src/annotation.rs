@@ -11,7 +11,6 @@
 use std::sync::OnceLock;
 
 use foldhash::HashMapExt;
-
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 

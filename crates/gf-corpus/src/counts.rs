@@ -165,31 +165,31 @@ impl CountMatrix {
     }
 
     /// The cells for which `kept` is true.
-    pub(crate) fn retain(&self, kept: &[bool]) -> Self {
-        let mut some = Self::new(self.n_genes);
-        for ((genes, counts), _) in self.rows().zip(kept).filter(|(_, kept)| **kept) {
-            some.indices.extend_from_slice(genes);
-            some.values.extend_from_slice(counts);
-            some.indptr.push(some.indices.len());
-        }
-        some
+    pub(crate) fn retain(self, kept: &[bool]) -> Self {
+        let lengths = self.rows().zip(kept).map(|((genes, _), kept)| kept.then_some(genes.len()));
+        let (lengths, n_genes) = (lengths.collect::<Vec<_>>(), self.n_genes);
+        self.shortened(lengths, n_genes)
     }
 
     /// The same cells with gene `i` called `places[i]`, over `n_genes` genes.
     ///
     /// # Errors
     /// [`Error::Counts`] if a place is out of range.
-    pub(crate) fn with_genes(self, places: &[u32], n_genes: usize) -> Result<Self> {
+    pub(crate) fn with_genes(mut self, places: &[u32], n_genes: usize) -> Result<Self> {
         let is_same = places.iter().enumerate().all(|(gene, &place)| gene == place as usize);
         if is_same {
             return Ok(Self { n_genes, ..self });
         }
-        let mut renamed = Self::new(n_genes);
-        for (genes, counts) in self.rows() {
-            let genes = genes.iter().map(|&gene| places[gene as usize]);
-            renamed.push_row(genes.zip(counts.iter().copied()).collect())?;
+        self.indices.iter_mut().for_each(|gene| *gene = places[*gene as usize]);
+        let n_cells = self.n_cells();
+        let mut lengths = Vec::with_capacity(n_cells);
+        for mut rows in self.rows_mut(n_cells.max(1)) {
+            for cell in 0..n_cells {
+                let length = tidy(rows.row(cell), n_genes);
+                lengths.push(Some(length.map_err(|reason| Error::Counts { cell, reason })?));
+            }
         }
-        Ok(renamed)
+        Ok(self.shortened(lengths, n_genes))
     }
 
     /// Number of cells.
@@ -308,5 +308,55 @@ fn tidy((genes, counts): (&mut [u32], &mut [u32]), n_genes: usize) -> Result<usi
             Err(format!("gene {gene} is out of range, expected below {n_genes}"))
         }
         _ => Ok(end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// Places beyond are no genes'.
+    const N_GENES: usize = 6;
+
+    proptest! {
+        /// Rows renamed in place are the sums of their counts by place, and nothing is lost.
+        #[test]
+        fn renamed_rows_are_sums(
+            places in vec(0u32..9, 12),
+            rows in vec((vec((0u32..12, 0u32..5), 0..15), any::<bool>()), 0..9),
+            n_at_once in 1usize..5,
+        ) {
+            let mut counts = CountMatrix::new(places.len());
+            for (row, _) in &rows {
+                counts.push_row(row.clone()).unwrap();
+            }
+            let (mut lengths, mut left) = (Vec::new(), 0);
+            for (part, mut some) in counts.rows_mut(n_at_once).into_iter().enumerate() {
+                for (idx, (_, kept)) in rows.iter().skip(part * n_at_once).take(n_at_once).enumerate() {
+                    let left_out = |_, count: u32| left += u64::from(count);
+                    let length = rename(some.row(idx), &places, N_GENES, left_out).unwrap();
+                    lengths.push(kept.then_some(length));
+                }
+            }
+            let found = counts.shortened(lengths, N_GENES);
+            let (mut expected, mut all_left) = (CountMatrix::new(N_GENES), 0);
+            for (row, kept) in &rows {
+                let mut sums = BTreeMap::new();
+                for &(gene, count) in row {
+                    *sums.entry(places[gene as usize]).or_insert(0) += count;
+                }
+                all_left += sums.split_off(&(N_GENES as u32)).values().map(|&n| u64::from(n)).sum::<u64>();
+                if *kept {
+                    expected.push_row(sums.into_iter().collect()).unwrap();
+                }
+            }
+            prop_assert_eq!((found, left), (expected, all_left));
+        }
     }
 }
