@@ -14,8 +14,8 @@ use super::{
 };
 
 /// Rows of the weight that are summed before the result is stored: such a panel stays
-/// in the first-level cache.
-const DEPTH: usize = 384;
+/// in the second-level cache, and most projections store once.
+const DEPTH: usize = 768;
 /// Fewer tokens do not pay for laying out the weight.
 const MIN_TOKENS: usize = 16;
 
@@ -120,9 +120,9 @@ impl Tiled for Block<'_> {
                 for token in (0..n_tokens).step_by(ROWS) {
                     let rows = rows_from::<_, ROWS>(self.x, d_input, token, start..end);
                     let sums = tile(simd, rows, panel, end - start);
-                    let outputs = self.y[token * d_output..].chunks_exact_mut(d_output);
-                    for (output, sums) in outputs.zip(&sums) {
-                        add(simd, &mut output[columns.clone()], sums, floor);
+                    for (token, sums) in (token..n_tokens).zip(&sums) {
+                        let output = &mut self.y[token * d_output..][columns.clone()];
+                        add(simd, output, sums, floor);
                     }
                 }
             }

@@ -5,6 +5,10 @@ use pulp::{Simd, WithSimd};
 /// Vectors side by side in a tile.
 pub const N_VECTORS: usize = 2;
 
+/// Products of each sum between two turns of the innermost loop, whose own instructions
+/// would take a seventh of the time.
+const STEPS: usize = 4;
+
 /// Columns of a tile on this processor.
 pub fn n_columns() -> usize {
     struct Lanes;
@@ -52,16 +56,26 @@ pub fn tile<S: Simd, const ROWS: usize>(
     depth: usize,
 ) -> [[S::f32s; N_VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); N_VECTORS]; ROWS];
-    let rows = rows.map(|row| &row[..depth]);
+    // A loop, since `map` is not inlined.
+    rows.iter().for_each(|row| assert!(row.len() >= depth));
     let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<N_VECTORS>();
-    for (p, columns) in panel[..depth].iter().enumerate() {
+    let (steps, rest) = panel[..depth].as_chunks::<STEPS>();
+    let mut add = |p: usize, columns: &[S::f32s; N_VECTORS]| {
         for (sums, row) in sums.iter_mut().zip(&rows) {
-            // SAFETY: p < depth, the length of every row; the check costs a fifth of the loop.
+            // SAFETY: p < depth, and no row is shorter; the check costs a fifth of the loop.
             let x = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
             for (sum, &column) in sums.iter_mut().zip(columns) {
                 *sum = simd.mul_add_f32s(x, column, *sum);
             }
         }
+    };
+    for (i, step) in steps.iter().enumerate() {
+        for (p, columns) in step.iter().enumerate() {
+            add(i * STEPS + p, columns);
+        }
+    }
+    for (p, columns) in rest.iter().enumerate() {
+        add(steps.len() * STEPS + p, columns);
     }
     sums
 }
