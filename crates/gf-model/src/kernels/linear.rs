@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Rows of the weight that are summed before the result is stored: such a panel stays
-/// in the second-level cache, and most projections store once.
+/// in the second-level cache, and a projection of no more inputs stores once.
 const DEPTH: usize = 768;
 /// Fewer tokens do not pay for laying out the weight.
 const MIN_TOKENS: usize = 16;
