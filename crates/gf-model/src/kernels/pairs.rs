@@ -23,6 +23,9 @@ pub trait Pairs: Copy {
     type Words: Pod;
     /// Pairs of signed bytes, as many as words.
     type Bytes: Pod;
+    /// Whether [`add_byte_products`](Self::add_byte_products) takes all bytes without a sign,
+    /// 0…255.
+    const ANY_BYTES: bool;
 
     /// The instructions for floating-point numbers.
     fn floats(self) -> Self::Floats;
@@ -40,8 +43,8 @@ pub trait Pairs: Copy {
     /// next four to the second, and so on in turn.
     fn interleave(self, neighbours: [[Self::Bytes; N_VECTORS]; 2]) -> [Self::Words; N_VECTORS];
 
-    /// `sum` and the products of the four bytes of `a`, all 0…127, with those of `b`,
-    /// −127…127, in every word.
+    /// `sum` and the products of the four bytes of `a`, all 0…127 or where
+    /// [`ANY_BYTES`](Self::ANY_BYTES) says so 0…255, with those of `b`, −127…127, in every word.
     fn add_byte_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
 
     /// Sums of products of every row with every column of a panel of pairs of bytes,
@@ -68,12 +71,23 @@ pub trait Pairs: Copy {
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
         let load = |columns: &_| self.interleave(*columns);
-        let mut sums = self.tile(rows, &panel[..depth], load, Self::add_byte_products);
-        // A loop, since `map` is not inlined.
-        for sums in &mut sums {
-            *sums = in_order(*sums);
-        }
-        sums
+        in_order(self.tile(rows, &panel[..depth], load, Self::add_byte_products))
+    }
+
+    /// As [`tile_fours`](Self::tile_fours) with rows of either sign, where
+    /// [`ANY_BYTES`](Self::ANY_BYTES) says so: columns are raised by 128, so that every sum
+    /// is too large by 128 times the sum of its row.
+    #[inline(always)]
+    fn tile_raised_fours<const ROWS: usize>(
+        self,
+        rows: [&[i32]; ROWS],
+        panel: &[i8],
+        depth: usize,
+    ) -> [[Self::Words; N_VECTORS]; ROWS] {
+        let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
+        let load = |columns: &_| raise(self.interleave(*columns));
+        let add = |simd: Self, sum, row, column| simd.add_byte_products(sum, column, row);
+        in_order(self.tile(rows, &panel[..depth], load, add))
     }
 
     /// As [`tile_bytes`](Self::tile_bytes) with a panel of pairs of 16-bit numbers.
@@ -115,17 +129,28 @@ pub trait Pairs: Copy {
     }
 }
 
+/// Every signed byte plus 128, without a sign.
+#[inline(always)]
+fn raise<W: Pod>(mut words: [W; N_VECTORS]) -> [W; N_VECTORS] {
+    bytemuck::cast_slice_mut::<W, u8>(&mut words).iter_mut().for_each(|byte| *byte ^= 0x80);
+    words
+}
+
 /// Sums of the columns in their order, from those of what [`Pairs::interleave`] gives.
 #[inline(always)]
-fn in_order<W: Pod>(sums: [W; N_VECTORS]) -> [W; N_VECTORS] {
-    let mut ordered = sums;
-    let from: &[[i32; 4]] = bytemuck::cast_slice(&sums);
-    let to: &mut [[i32; 4]] = bytemuck::cast_slice_mut(&mut ordered);
-    let (even, odd) = from.split_at(from.len() / N_VECTORS);
-    for (to, (even, odd)) in to.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd)) {
-        *to = [*even, *odd];
+fn in_order<W: Pod, const ROWS: usize>(mut sums: [[W; N_VECTORS]; ROWS]) -> [[W; N_VECTORS]; ROWS] {
+    // Loops, since `map` is not inlined.
+    for sums in &mut sums {
+        let mut ordered = *sums;
+        let from: &[[i32; 4]] = bytemuck::cast_slice(sums);
+        let to: &mut [[i32; 4]] = bytemuck::cast_slice_mut(&mut ordered);
+        let (even, odd) = from.split_at(from.len() / N_VECTORS);
+        for (to, (even, odd)) in to.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd)) {
+            *to = [*even, *odd];
+        }
+        *sums = ordered;
     }
-    ordered
+    sums
 }
 
 /// Work written for tiles of `ROWS` rows.
@@ -144,6 +169,7 @@ impl Pairs for Portable {
     type Floats = pulp::Scalar;
     type Words = [i32; PORTABLE];
     type Bytes = [[i8; 2]; PORTABLE];
+    const ANY_BYTES: bool = true;
 
     #[inline(always)]
     fn floats(self) -> pulp::Scalar {
@@ -178,10 +204,9 @@ impl Pairs for Portable {
 
     #[inline(always)]
     fn add_byte_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words {
-        let bytes = |word: i32| word.to_ne_bytes().map(|byte| i32::from(byte as i8));
-        let product =
-            |i: usize| -> i32 { bytes(a[i]).iter().zip(bytes(b[i])).map(|(a, b)| a * b).sum() };
-        std::array::from_fn(|i| sum[i] + product(i))
+        let product = |(a, b): (u8, u8)| i32::from(a) * i32::from(b as i8);
+        let bytes = |i: usize| a[i].to_ne_bytes().into_iter().zip(b[i].to_ne_bytes());
+        std::array::from_fn(|i| sum[i] + bytes(i).map(product).sum::<i32>())
     }
 }
 
@@ -196,11 +221,24 @@ mod tests {
     const MOST_ROWS: usize = 12;
     const MOST_COLUMNS: usize = 32;
 
-    /// Compares a tile of pairs and one of fours with the sums from the definition.
+    /// Compares tiles of pairs and of fours with the sums from the definition.
     #[derive(Clone, Copy)]
     struct Check<'a> {
         rows: &'a [[i8; N_BYTES]],
         columns: &'a [[i8; N_BYTES]],
+    }
+
+    impl Check<'_> {
+        /// Where every code of a column is larger by `raised`.
+        fn compare<W: Pod>(&self, tile: &[[W; N_VECTORS]], raised: i32) {
+            for (row, sums) in self.rows.iter().zip(tile) {
+                let product = |(a, b): (&i8, &i8)| i32::from(*a) * (i32::from(*b) + raised);
+                let sum = |column: &[i8; N_BYTES]| row.iter().zip(column).map(product).sum();
+                let sums: &[i32] = bytemuck::cast_slice(sums);
+                let expected: Vec<i32> = self.columns[..sums.len()].iter().map(sum).collect();
+                assert_eq!(sums, expected);
+            }
+        }
     }
 
     impl Work for Check<'_> {
@@ -212,17 +250,14 @@ mod tests {
             let pairs: [Vec<i32>; ROWS] = std::array::from_fn(pairs);
             let fours = |i: usize| bytemuck::pod_collect_to_vec(&self.rows[i]);
             let fours: [Vec<i32>; ROWS] = std::array::from_fn(fours);
-            let tiles = [
-                simd.tile_bytes(pairs.each_ref().map(Vec::as_slice), &panel, 2 * DEPTH),
-                simd.tile_fours(fours.each_ref().map(Vec::as_slice), &panel, DEPTH),
-            ];
-            for tile in &tiles {
-                for (row, sums) in self.rows.iter().zip(tile) {
-                    let product = |(a, b): (&i8, &i8)| i32::from(*a) * i32::from(*b);
-                    let sum = |column: &[i8; N_BYTES]| row.iter().zip(column).map(product).sum();
-                    let expected: Vec<i32> = columns.iter().map(sum).collect();
-                    assert_eq!(bytemuck::cast_slice::<_, i32>(sums), expected);
-                }
+            let (pairs, fours) =
+                (pairs.each_ref().map(Vec::as_slice), fours.each_ref().map(Vec::as_slice));
+            self.compare(&simd.tile_bytes(pairs, &panel, 2 * DEPTH), 0);
+            if self.rows.as_flattened().iter().all(|&code| code >= 0) {
+                self.compare(&simd.tile_fours(fours, &panel, DEPTH), 0);
+            }
+            if P::ANY_BYTES {
+                self.compare(&simd.tile_raised_fours(fours, &panel, DEPTH), 128);
             }
         }
     }
@@ -240,7 +275,8 @@ mod tests {
         };
         let rows: [_; MOST_ROWS] = std::array::from_fn(row);
         let columns: [_; MOST_COLUMNS] = std::array::from_fn(column);
-        for rows in [rows, [[127; N_BYTES]; MOST_ROWS]] {
+        let negative = rows.map(|row| row.map(|code| -code));
+        for rows in [rows, negative, [[127; N_BYTES]; MOST_ROWS], [[-127; N_BYTES]; MOST_ROWS]] {
             let check = Check { rows: &rows, columns: &columns };
             dispatch(check);
             check.run::<_, 4>(Portable);

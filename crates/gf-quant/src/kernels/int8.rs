@@ -13,7 +13,7 @@ use gf_model::kernels::{
 };
 
 pub use self::pairs::n_columns;
-use self::tokens::{Outliers, Tokens};
+use self::tokens::{Form, Outliers, Tokens};
 use crate::Int8Linear;
 
 /// Pairs of codes in a column of a panel: an even number, so that they join to fours.
@@ -123,7 +123,7 @@ impl Layer {
         floor: f32,
     ) {
         let (d_output, n_columns) = (self.d_output(), self.n_columns);
-        let Tokens { words, n_words, units, are_fours } = tokens;
+        let Tokens { words, n_words, units, form, excess } = tokens;
         let panels = self.codes().chunks_exact(2 * n_pairs(self.d_input) * n_columns);
         for (j, panel) in panels.enumerate() {
             let columns = j * n_columns..d_output.min((j + 1) * n_columns);
@@ -131,19 +131,21 @@ impl Layer {
             let bias = &self.bias[columns.clone()];
             for first in (0..units.len()).step_by(ROWS) {
                 let rows = rows_from::<_, ROWS>(words, *n_words, first, 0..*n_words);
-                let sums = match are_fours {
-                    true => simd.tile_fours(rows, panel, *n_words),
-                    false => simd.tile_bytes(rows, panel, *n_words),
+                let sums = match form {
+                    Form::Pairs => simd.tile_bytes(rows, panel, *n_words),
+                    Form::Fours => simd.tile_fours(rows, panel, *n_words),
+                    Form::RaisedFours => simd.tile_raised_fours(rows, panel, *n_words),
                 };
                 let outputs = y[first * d_output..].chunks_exact_mut(d_output);
-                for ((output, sums), unit) in outputs.zip(&sums).zip(&units[first..]) {
+                let tokens = units[first..].iter().zip(&excess[first..]);
+                for ((output, sums), (unit, excess)) in outputs.zip(&sums).zip(tokens) {
                     let sums: &[i32] = bytemuck::cast_slice::<[P::Words; N_VECTORS], i32>(
                         std::slice::from_ref(sums),
                     );
                     let numbers = output[columns.clone()].iter_mut().zip(sums);
                     for ((y, &sum), (scale, bias)) in numbers.zip(scale.iter().zip(bias)) {
                         // What is there was added up in floating point.
-                        let value = (sum as f32 * unit + *y) * scale + bias;
+                        let value = ((sum - excess) as f32 * unit + *y) * scale + bias;
                         // Not `max`, which would turn what is no number into one.
                         *y = if value < floor { floor } else { value };
                     }
@@ -166,7 +168,7 @@ impl<const N: usize> Work for Block<'_, N> {
     #[inline(always)]
     fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
         let Some(Layer { d_input, .. }) = self.layers.first() else { return };
-        let tokens = Tokens::quantize(self.x, *d_input, self.outliers);
+        let tokens = Tokens::quantize::<P>(self.x, *d_input, self.outliers);
         for (layer, y) in self.layers.iter().zip(self.outputs) {
             if let Some(outliers) = self.outliers {
                 outliers.add_products(self.x, &layer.outlying, y);

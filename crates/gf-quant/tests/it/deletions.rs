@@ -12,8 +12,10 @@ use gf_quant::{int8::Activations, quantize_int8, quantize_nf4};
 const ROUNDING: f32 = 5e-5;
 /// A mixed value that is rounded to a neighbouring one of 127 codes moves its token.
 const ONE_CODE: f32 = 0.05;
-/// So few numbers are moved by that.
-const MOVED: f64 = 0.005;
+/// So few numbers of each hidden state are moved by that: none of the embeddings, those of
+/// a few tokens behind the first layer, and behind the second one also other tokens of
+/// the same deletion, through attention.
+const MOVED: [f64; 3] = [0.0, 0.005, 0.05];
 const N_TOKENS: usize = 50;
 
 /// With two columns of hidden state 0 that reach 6 in most tokens, and others in a few.
@@ -85,7 +87,7 @@ fn eight_bits_share() {
             let n_moved = differences.iter().filter(|&&difference| difference > ROUNDING).count();
             let moved = n_moved as f64 / differences.len() as f64;
             assert!(
-                largest <= ONE_CODE && moved <= MOVED,
+                largest <= ONE_CODE && moved <= MOVED[k],
                 "{mode:?}, state {k}: by up to {largest}, {moved} of the numbers"
             );
         }

@@ -13,6 +13,7 @@ impl Pairs for V3 {
     type Floats = Self;
     type Words = i32x8;
     type Bytes = i8x16;
+    const ANY_BYTES: bool = false;
 
     #[inline(always)]
     fn floats(self) -> Self {
@@ -57,6 +58,7 @@ impl Pairs for V4 {
     type Floats = Self;
     type Words = i32x16;
     type Bytes = i8x32;
+    const ANY_BYTES: bool = false;
 
     #[inline(always)]
     fn floats(self) -> Self {
@@ -115,6 +117,7 @@ impl Pairs for Fused {
     type Floats = V4;
     type Words = i32x16;
     type Bytes = i8x32;
+    const ANY_BYTES: bool = true;
 
     #[inline(always)]
     fn floats(self) -> V4 {

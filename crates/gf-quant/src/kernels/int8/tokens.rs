@@ -1,6 +1,7 @@
 //! Tokens rounded to signed bytes, as the products of this processor read them.
 
 use bytemuck::Pod;
+use gf_model::kernels::pairs::Pairs;
 
 use crate::int8::{MAX_CODE, half_precision};
 
@@ -12,32 +13,61 @@ pub struct Tokens {
     pub n_words: usize,
     /// What a code of each token stands for.
     pub units: Vec<f32>,
-    /// No number is negative, as behind a ReLU: codes lie in fours.
-    pub are_fours: bool,
+    /// How the codes lie there.
+    pub form: Form,
+    /// By how much the sums of products of each token are too large.
+    pub excess: Vec<i32>,
+}
+
+/// How codes lie in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// In pairs of 16 bits.
+    Pairs,
+    /// In fours of bytes, none negative, as behind a ReLU.
+    Fours,
+    /// In fours of bytes that are multiplied as [`Pairs::tile_raised_fours`] does.
+    RaisedFours,
 }
 
 impl Tokens {
     /// Rounds `x`, `[n_tokens, d_input]`, without its outliers.
     #[inline(always)]
-    pub fn quantize(x: &[f32], d_input: usize, outliers: Option<&Outliers>) -> Self {
+    pub fn quantize<P: Pairs>(x: &[f32], d_input: usize, outliers: Option<&Outliers>) -> Self {
         let (n_tokens, n_fours) = (x.len() / d_input, d_input.div_ceil(4));
-        let are_fours = !has_sign(x);
-        let n_words = if are_fours { n_fours } else { 2 * n_fours };
+        let form = Form::of::<P>(x);
+        let n_words = if form == Form::Pairs { 2 * n_fours } else { n_fours };
         let (mut words, mut units) = (vec![0; n_tokens * n_words], vec![0.0; n_tokens]);
+        let mut excess = vec![0; n_tokens];
         let mut inliers = vec![0.0; d_input];
         // A loop, since `collect` is compiled without this processor's vectors.
         let rows = x.chunks_exact(d_input).zip(words.chunks_exact_mut(n_words));
-        for ((row, words), unit) in rows.zip(&mut units) {
+        for ((row, words), (unit, excess)) in rows.zip(units.iter_mut().zip(&mut excess)) {
             let (row, absmax) = match outliers {
                 None => (row, absmax(row)),
                 Some(outliers) => outliers.remove(row, &mut inliers),
             };
-            *unit = match are_fours {
-                true => encode(row, absmax, words, |code| code as i8),
-                false => encode(row, absmax, words, |code| code as i16),
+            *unit = match form {
+                Form::Pairs => encode(row, absmax, words, |code| code as i16),
+                Form::Fours | Form::RaisedFours => encode(row, absmax, words, |code| code as i8),
             };
+            if form == Form::RaisedFours {
+                *excess = 128 * sum_bytes(words);
+            }
         }
-        Self { words, n_words, units, are_fours }
+        Self { words, n_words, units, form, excess }
+    }
+}
+
+impl Form {
+    /// The fastest one for `x`.
+    #[inline(always)]
+    fn of<P: Pairs>(x: &[f32]) -> Self {
+        match has_sign(x) {
+            false => Self::Fours,
+            true if P::ANY_BYTES => Self::RaisedFours,
+            true => Self::Pairs,
+        }
     }
 }
 
@@ -106,6 +136,11 @@ fn encode<C: Pod>(row: &[f32], absmax: f32, words: &mut [i32], narrow: impl Fn(i
     codes.zip(row).for_each(|(to, x)| *to = narrow(code(x * scale)));
     let has_nan = row.iter().fold(false, |has_nan, x| has_nan | x.is_nan());
     if has_nan { f32::NAN } else { absmax / MAX_CODE }
+}
+
+#[inline(always)]
+fn sum_bytes(words: &[i32]) -> i32 {
+    bytemuck::cast_slice::<i32, i8>(words).iter().map(|&code| i32::from(code)).sum()
 }
 
 #[inline(always)]
