@@ -2,8 +2,10 @@
 
 use rayon::prelude::*;
 
-/// Most tokens that one thread takes at a time: whole tiles of 5, 6 and 12 rows.
-const MAX_TOKENS: usize = 120;
+/// Tokens of whole tiles, of 4, 6 or 12 rows.
+const TILES: usize = 12;
+/// Most tokens that one thread takes at a time.
+const MAX_TOKENS: usize = 11 * TILES;
 
 /// Calls `run` with the numbers of some of the tokens at a time and the places of what
 /// becomes of them.
@@ -18,7 +20,9 @@ pub fn for_each_block<const N: usize>(
     outputs: [&mut [f32]; N],
     run: impl Fn(&[f32], [&mut [f32]; N]) + Sync,
 ) {
-    let n = n_tokens.div_ceil(rayon::current_num_threads()).clamp(1, MAX_TOKENS);
+    let n_threads = rayon::current_num_threads();
+    let n_blocks = n_tokens.div_ceil(MAX_TOKENS).next_multiple_of(n_threads).max(1);
+    let n = n_tokens.div_ceil(n_blocks).next_multiple_of(TILES);
     let length = |numbers: &[f32]| (numbers.len() / n_tokens.max(1) * n).max(1);
     let mut outputs = outputs.map(|y| y.chunks_mut(length(y)));
     let mut places = || outputs.each_mut().map(|blocks| blocks.next().unwrap_or_default());

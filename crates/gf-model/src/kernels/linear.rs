@@ -1,5 +1,7 @@
 //! `x·W + b`, with ReLU where it is asked for.
 
+use std::ops::Range;
+
 use burn::{
     nn::Linear,
     tensor::{Tensor, backend::Backend},
@@ -16,6 +18,9 @@ use super::{
 /// Rows of the weight that are summed before the result is stored: such a panel stays
 /// in the second-level cache, and a projection of no more inputs stores once.
 const DEPTH: usize = 768;
+/// Numbers between rows: some thousands apart, twelve of them would share eight places in
+/// the first-level cache.
+const GAP: usize = 16;
 /// Fewer tokens do not pay for laying out the weight.
 const MIN_TOKENS: usize = 16;
 
@@ -71,8 +76,8 @@ impl Weights {
         let [batch_size, seq_length, d_input] = input.dims();
         let d_output = self.bias.len();
         let x = flex::rows(input)?;
-        let mut output = self.bias.repeat(batch_size * seq_length);
-        let layer = Product { weight: &self.panels, d_input, d_output, activation };
+        let mut output = vec![0.0; batch_size * seq_length * d_output];
+        let layer = Product { weights: self, d_input, activation };
         for_each_block(batch_size * seq_length, flex::slice(&x), [&mut output], |x, [y]| {
             dispatch(Block { product: layer, x, y });
         });
@@ -92,13 +97,12 @@ fn panels<B: Backend>(weight: &Tensor<B, 2>) -> Option<Panels> {
 
 #[derive(Clone, Copy)]
 struct Product<'a> {
-    weight: &'a Panels,
+    weights: &'a Weights,
     d_input: usize,
-    d_output: usize,
     activation: Activation,
 }
 
-/// The tokens of one thread; `y` holds the bias of each, to which products are added.
+/// The tokens of one thread.
 struct Block<'a> {
     product: Product<'a>,
     x: &'a [f32],
@@ -108,21 +112,25 @@ struct Block<'a> {
 impl Tiled for Block<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Product { weight, d_input, d_output, activation } = self.product;
-        let n_tokens = self.x.len() / d_input;
+        let Product { weights: Weights { panels, bias }, d_input, activation } = self.product;
+        let (n_tokens, d_output) = (self.x.len() / d_input, bias.len());
+        let stride = d_input.min(DEPTH) + GAP;
+        let mut rows = vec![0.0; n_tokens * stride];
         for start in (0..d_input).step_by(DEPTH) {
             let end = d_input.min(start + DEPTH);
+            copy(self.x, d_input, start..end, &mut rows, stride);
             let rectify = activation == Activation::Relu && end == d_input;
             let floor = simd.splat_f32s(if rectify { 0.0 } else { f32::NEG_INFINITY });
-            for (j, panel) in weight.below(start).enumerate() {
-                let first = j * weight.n_columns();
-                let columns = first..d_output.min(first + weight.n_columns());
+            for (j, panel) in panels.below(start).enumerate() {
+                let first = j * panels.n_columns();
+                let columns = first..d_output.min(first + panels.n_columns());
+                let bias = (start == 0).then_some(&bias[columns.clone()]);
                 for token in (0..n_tokens).step_by(ROWS) {
-                    let rows = rows_from::<_, ROWS>(self.x, d_input, token, start..end);
+                    let rows = rows_from::<_, ROWS>(&rows, stride, token, 0..end - start);
                     let sums = tile(simd, rows, panel, end - start);
                     for (token, sums) in (token..n_tokens).zip(&sums) {
                         let output = &mut self.y[token * d_output..][columns.clone()];
-                        add(simd, output, sums, floor);
+                        store(simd, output, sums, bias, floor);
                     }
                 }
             }
@@ -130,20 +138,35 @@ impl Tiled for Block<'_> {
     }
 }
 
-/// Adds a row of sums to the output, at least `floor` afterwards.
+/// Some columns of each row, `stride` apart.
+fn copy(x: &[f32], d_input: usize, columns: Range<usize>, to: &mut [f32], stride: usize) {
+    for (row, to) in x.chunks_exact(d_input).zip(to.chunks_exact_mut(stride)) {
+        to[..columns.len()].copy_from_slice(&row[columns.clone()]);
+    }
+}
+
+/// Writes a row of sums and the bias, or adds them to the output where there is none; at least
+/// `floor` afterwards.
 #[inline(always)]
-fn add<S: Simd>(simd: S, output: &mut [f32], sums: &[S::f32s; N_VECTORS], floor: S::f32s) {
+fn store<S: Simd>(
+    simd: S,
+    output: &mut [f32],
+    sums: &[S::f32s; N_VECTORS],
+    bias: Option<&[f32]>,
+    floor: S::f32s,
+) {
     let total = |before, sum| {
         let total = simd.add_f32s(before, sum);
         // Not `max`, which would turn what is no number into one.
         simd.select_f32s(simd.less_than_f32s(total, floor), floor, total)
     };
     let (whole, rest) = S::as_mut_simd_f32s(output);
-    for (output, &sum) in whole.iter_mut().zip(sums) {
-        *output = total(*output, sum);
+    let bias = bias.map(S::as_simd_f32s);
+    for (i, (output, &sum)) in whole.iter_mut().zip(sums).enumerate() {
+        *output = total(bias.map_or(*output, |(bias, _)| bias[i]), sum);
     }
     if !rest.is_empty() {
-        let output = total(simd.partial_load_f32s(rest), sums[whole.len()]);
-        simd.partial_store_f32s(rest, output);
+        let before = simd.partial_load_f32s(bias.map_or(&*rest, |(_, bias)| bias));
+        simd.partial_store_f32s(rest, total(before, sums[whole.len()]));
     }
 }

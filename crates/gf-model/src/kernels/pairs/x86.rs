@@ -181,7 +181,7 @@ pub fn dispatch(work: impl Work) {
             vnni.vectorize(Run::<_, _, 12>(Fused(v4, vnni), work));
         }
         (_, Some(simd), _) => simd.vectorize(Run::<_, _, 12>(simd, work)),
-        (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 5>(simd, work)),
+        (_, None, Some(simd)) => simd.vectorize(Run::<_, _, 6>(simd, work)),
         (_, None, None) => work.run::<_, 4>(Portable),
     }
 }
