@@ -4,6 +4,7 @@ use burn::{
     nn::LayerNorm,
     tensor::{Tensor, backend::Backend},
 };
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::flex;
@@ -11,7 +12,7 @@ use super::flex;
 /// Numbers that are summed side by side.
 const LANES: usize = 16;
 /// Rows that one thread takes at a time.
-const ROWS: usize = 64;
+const N_ROWS: usize = 64;
 
 /// `LayerNorm(residual + x)` over the last axis, in the place of `x`, which comes back
 /// where it is not in host memory; shapes `[batch_size, seq_length, d_model]`.
@@ -28,12 +29,27 @@ pub(crate) fn add_norm<B: Backend>(
     let scale =
         Scale { gamma: flex::slice(&gamma), beta: flex::slice(&beta), epsilon: epsilon as f32 };
     flex::update(x, |x| {
-        let n = ROWS * d_model;
+        let n = N_ROWS * d_model;
         let blocks = x.par_chunks_mut(n).zip(flex::slice(&residual).par_chunks(n));
-        blocks.for_each(|(x, residual)| {
-            pulp::Arch::new().dispatch(|| scale.rows(x, residual));
-        });
+        let arch = pulp::Arch::new();
+        blocks.for_each(|(x, residual)| arch.dispatch(Rows { scale, x, residual }));
     })
+}
+
+/// The rows of one thread; not a closure, which would be compiled without this processor's
+/// vectors.
+struct Rows<'a> {
+    scale: Scale<'a>,
+    x: &'a mut [f32],
+    residual: &'a [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.scale.rows(self.x, self.residual);
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -5,11 +5,12 @@
 //! products of codes add up exactly. Codes are finer than the bytes to which INT8
 //! projections round their inputs.
 
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{QUERIES, ROUND, max, rescale, scale, split_exp2};
+use super::{LANES, QUERIES, ROUND, max, rescale, scale, split_exp2};
 use crate::kernels::{
+    larger,
     pairs::{Pairs, Work, dispatch, n_columns},
     tile::rows_from,
 };
@@ -40,7 +41,7 @@ impl Cell {
         let head = |head: usize| {
             let columns = head * d_head..(head + 1) * d_head;
             let rows = |numbers| Rows { numbers, d_model, columns: columns.clone() };
-            pulp::Arch::new().dispatch(|| Head::new(&rows(keys), &rows(values)))
+            pulp::Arch::new().dispatch(New { keys: rows(keys), values: rows(values) })
         };
         let heads = (0..n_heads).into_par_iter().map(head).collect();
         Self { heads, length: keys.len() / d_model, d_model }
@@ -79,14 +80,23 @@ struct Head {
     value_units: Vec<f32>,
 }
 
-impl Head {
-    #[inline(always)]
-    fn new(keys: &Rows<'_>, values: &Rows<'_>) -> Self {
-        let (keys, key_units) = key_panels(keys);
-        let (values, value_units) = value_panels(values);
-        Self { keys, key_units, values, value_units }
-    }
+/// Not a closure, which would be compiled without this processor's vectors.
+struct New<'a> {
+    keys: Rows<'a>,
+    values: Rows<'a>,
+}
 
+impl WithSimd for New<'_> {
+    type Output = Head;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Head {
+        let (keys, key_units) = key_panels(&self.keys);
+        let (values, value_units) = value_panels(&self.values);
+        Head { keys, key_units, values, value_units }
+    }
+}
+
+impl Head {
     /// Not a number where any key has one: then no weight is.
     fn poison(&self) -> f32 {
         self.key_units.iter().map(|unit| unit * 0.0).sum()
@@ -119,7 +129,7 @@ fn value_panels(values: &Rows<'_>) -> (Vec<i32>, Vec<f32>) {
     let n_pairs = values.iter().len().div_ceil(2);
     let mut largest = vec![0.0f32; d_head];
     for value in values.iter() {
-        largest.iter_mut().zip(value).for_each(|(largest, x)| *largest = largest.max(x.abs()));
+        largest.iter_mut().zip(value).for_each(|(largest, x)| *largest = larger(x.abs(), *largest));
     }
     let scales: Vec<f32> = largest.iter().map(|x| VALUE as f32 / x.max(TINY)).collect();
     let mut panels = vec![0; d_head.next_multiple_of(n_columns) * n_pairs];
@@ -153,13 +163,16 @@ fn max_code(d_head: usize) -> f32 {
 /// where the row has one.
 #[inline(always)]
 fn encode(row: &[f32], max_code: f32, words: &mut [i32]) -> f32 {
-    let absmax = row.iter().fold(TINY, |largest, x| largest.max(x.abs()));
-    let scale = max_code / absmax;
-    for (word, pair) in words.iter_mut().zip(row.chunks(2)) {
-        let high = pair.get(1).map_or(0, |x| code(x * scale, max_code));
-        *word = code(pair[0] * scale, max_code) & 0xffff | high << 16;
+    let mut lanes = [TINY; LANES];
+    for chunk in row.chunks(LANES) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(x.abs(), *lane));
     }
-    row.iter().fold(absmax / max_code, |unit, x| unit + x * 0.0)
+    let absmax = lanes.into_iter().fold(TINY, larger);
+    let scale = max_code / absmax;
+    let codes = bytemuck::cast_slice_mut::<i32, i16>(words).iter_mut();
+    codes.zip(row).for_each(|(to, x)| *to = code(x * scale, max_code) as i16);
+    let is_finite = row.iter().fold(true, |is_finite, x| is_finite & x.is_finite());
+    if is_finite { absmax / max_code } else { f32::NAN }
 }
 
 /// The nearest whole number, ties to even.

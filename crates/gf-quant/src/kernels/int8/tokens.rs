@@ -1,7 +1,7 @@
 //! Tokens rounded to signed bytes, as the products of this processor read them.
 
 use bytemuck::Pod;
-use gf_model::kernels::pairs::Pairs;
+use gf_model::kernels::{larger, pairs::Pairs};
 
 use crate::int8::{MAX_CODE, half_precision};
 
@@ -84,7 +84,7 @@ impl Outliers {
         let mut largest = vec![0.0f32; d_input];
         for row in x.chunks_exact(d_input) {
             let pairs = largest.iter_mut().zip(row);
-            pairs.for_each(|(largest, &x)| *largest = largest.max(half_precision(x).abs()));
+            pairs.for_each(|(largest, &x)| *largest = larger(half_precision(x).abs(), *largest));
         }
         let columns = (0..d_input).filter(|&p| largest[p] >= threshold).collect();
         Self { threshold, columns }
@@ -147,9 +147,9 @@ fn sum_bytes(words: &[i32]) -> i32 {
 fn absmax(row: &[f32]) -> f32 {
     let mut lanes = [0.0f32; 32];
     for chunk in row.chunks(32) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = lane.max(x.abs()));
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(x.abs(), *lane));
     }
-    lanes.into_iter().fold(0.0, f32::max)
+    lanes.into_iter().fold(0.0, larger)
 }
 
 /// The nearest whole number, ties to even: adding 1.5 · 2²³ leaves it in the lowest bits.
