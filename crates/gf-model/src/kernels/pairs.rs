@@ -1,7 +1,7 @@
 //! The innermost loop of integer products, on the vectors of this processor: one
 //! instruction multiplies two neighbours of the depth, numbers of 16 bits, and adds both
 //! products, exactly, where the byte instructions of processors without VNNI saturate.
-//! They do not if one of the numbers is below 128: then bytes go in fours.
+//! They do not if one of the numbers is below 128: then, or with VNNI, bytes go in fours.
 
 #[cfg_attr(target_arch = "x86_64", path = "pairs/x86.rs")]
 #[cfg_attr(not(target_arch = "x86_64"), path = "pairs/elsewhere.rs")]

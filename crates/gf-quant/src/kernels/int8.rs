@@ -1,6 +1,6 @@
 //! Products of signed bytes on a processor, added up in 32-bit integers: codes are laid
 //! out in [`pairs`] and widened to 16 bits on the way, or joined to fours where no input is
-//! negative.
+//! negative or VNNI multiplies them whatever their signs.
 
 mod tokens;
 
