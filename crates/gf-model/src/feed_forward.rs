@@ -43,8 +43,8 @@ impl<B: Backend, P: Projection<B>> FeedForward<B, P> {
     ///
     /// - input and output `[batch_size, seq_length, d_model]`
     pub fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        let inner = self.intermediate.forward_relu(input.clone());
-        let output = self.dropout.forward(self.output.forward(inner));
+        let output = self.intermediate.feed_forward(&self.output, input.clone());
+        let output = self.dropout.forward(output);
         add_norm(&self.layer_norm, self.epsilon, input, output)
     }
 

@@ -38,6 +38,12 @@ pub trait Projection<B: Backend>: Module<B> + ModuleDisplay + Sync {
         projections.map(|projection| projection.forward(input.clone()))
     }
 
+    /// `output.forward(self.forward_relu(input))`, to the same bytes; shapes as there. A
+    /// projection may do so for a few tokens at a time, without what lies between of all.
+    fn feed_forward(&self, output: &Self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        output.forward(self.forward_relu(input))
+    }
+
     /// What attention over queries that it projects calculates in: a projection that
     /// rounds its input gains nothing from products that are finer.
     fn attention_arithmetic(&self) -> AttentionArithmetic {

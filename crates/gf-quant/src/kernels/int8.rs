@@ -69,6 +69,23 @@ pub fn products<B: Backend, const N: usize>(
     outputs.map(tensor).collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
+/// `products` of `output` with those of `inner`, at least 0, to the same bytes.
+pub fn feed_forward<B: Backend>(
+    [inner, output]: [&Int8Linear<B>; 2],
+    input: &Tensor<B, 3>,
+) -> Option<Tensor<B, 3>> {
+    let [batch_size, seq_length, _] = input.dims();
+    let n_tokens = batch_size * seq_length;
+    let input = flex::rows(input)?;
+    let layers = [Layer::new(inner, None)?, Layer::new(output, None)?];
+    let d_output = layers[1].d_output();
+    let mut y = vec![0.0; n_tokens * d_output];
+    for_each_block(n_tokens, flex::slice(&input), [&mut y], |x, [y]| {
+        dispatch(FeedForward { layers: &layers, x, y });
+    });
+    flex::tensor(y, [batch_size, seq_length, d_output])
+}
+
 /// A projection in host memory.
 struct Layer {
     d_input: usize,
@@ -175,5 +192,24 @@ impl<const N: usize> Work for Block<'_, N> {
             }
             layer.multiply::<P, ROWS>(simd, &tokens, y, self.floor);
         }
+    }
+}
+
+/// Two layers for the tokens of one thread.
+struct FeedForward<'a> {
+    layers: &'a [Layer; 2],
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl Work for FeedForward<'_> {
+    #[inline(always)]
+    fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
+        let [inner, output] = self.layers;
+        let tokens = Tokens::quantize::<P>(self.x, inner.d_input, None);
+        let mut between = vec![0.0; tokens.units.len() * inner.d_output()];
+        inner.multiply::<P, ROWS>(simd, &tokens, &mut between, 0.0);
+        let tokens = Tokens::quantize::<P>(&between, output.d_input, None);
+        output.multiply::<P, ROWS>(simd, &tokens, self.y, f32::NEG_INFINITY);
     }
 }

@@ -10,7 +10,7 @@ use gf_model::{Projection, kernels::AttentionArithmetic};
 use super::{StoredBytes, add_bias, bias_bytes, host_values};
 use crate::{
     int8::{Activations, Int8Rows, MAX_CODE, SPLITTER, quantize_weights},
-    kernels::int8::{n_columns, n_pairs, panels, products},
+    kernels::int8::{feed_forward, n_columns, n_pairs, panels, products},
     words::{BYTES_PER_WORD, frozen, pack, signed},
 };
 
@@ -196,6 +196,15 @@ impl<B: Backend> Projection<B> for Int8Linear<B> {
     ) -> [Tensor<B, 3>; N] {
         Self::on_processor(projections, &input, f32::NEG_INFINITY)
             .unwrap_or_else(|| projections.map(|projection| projection.portable(input.clone())))
+    }
+
+    fn feed_forward(&self, output: &Self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        let on_processor = match (self.activations, output.activations) {
+            (Activations::Int8, Activations::Int8) => feed_forward([self, output], &input),
+            // The outliers between both are those of all tokens.
+            _ => None,
+        };
+        on_processor.unwrap_or_else(|| output.forward(self.forward_relu(input)))
     }
 
     fn attention_arithmetic(&self) -> AttentionArithmetic {

@@ -106,6 +106,34 @@ proptest! {
         }
     }
 
+    /// In parts of some tokens or layer by layer, and on a tape.
+    #[test]
+    fn two_layers(
+        n_tokens in 1usize..150,
+        d_model in 1usize..40,
+        d_inner in 1usize..200,
+        seed: u32,
+        is_llm_int8: bool,
+    ) {
+        let x = numbers(n_tokens * d_model, seed);
+        let weights = numbers(d_model * d_inner, !seed);
+        let bias = numbers(d_inner.max(d_model), seed.rotate_left(5));
+        let activations = if is_llm_int8 { Activations::LLM_INT8 } else { Activations::Int8 };
+        let inner =
+            Layer { weights: &weights, bias: &bias[..d_inner], d_input: d_model, activations };
+        let output =
+            Layer { weights: &weights, bias: &bias[..d_model], d_input: d_inner, activations };
+        let (first, second) = (inner.projection::<Flex>(), output.projection::<Flex>());
+        let together = host(first.feed_forward(&second, tokens(&x, d_model)));
+        let one_by_one = second.forward(first.forward_relu(tokens(&x, d_model)));
+        prop_assert_eq!(&together, &host(one_by_one));
+        if !is_llm_int8 {
+            let portable = inner.projection::<Autodiff<Flex>>();
+            let second = output.projection();
+            prop_assert_eq!(together, host(portable.feed_forward(&second, tokens(&x, d_model))));
+        }
+    }
+
     /// From no column above the threshold to all.
     #[test]
     fn any_outliers(
