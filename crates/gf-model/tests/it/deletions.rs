@@ -9,9 +9,10 @@ use burn_flex::{Flex, FlexDevice};
 use gf_model::{Deletions, Encoder, EncoderConfig, EncoderInput, Preset, Projection};
 use proptest::prelude::*;
 
-/// As for the kernels: two orders of summation over at most a few thousand terms, and
-/// normalisation between.
-const TOLERANCE: f32 = 5e-5;
+/// Two orders of summation over at most a few thousand terms, and normalisation of as few as
+/// four numbers between, which where they are nearly equal makes differences larger: 7e-5
+/// was seen. A key too many or too few moves numbers by more than a hundredth.
+const TOLERANCE: f32 = 5e-4;
 const N_LAYERS: usize = 3;
 
 fn encoder(n_heads: usize, d_head: usize) -> Encoder<Flex> {
