@@ -41,3 +41,13 @@ pub fn downcast<T: Any>(primitive: impl Any) -> Option<T> {
 pub fn larger(a: f32, b: f32) -> f32 {
     if a > b { a } else { b }
 }
+
+/// The largest absolute value; a number that is none counts as nothing.
+#[inline(always)]
+pub fn absmax(row: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 32];
+    for chunk in row.chunks(32) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(x.abs(), *lane));
+    }
+    lanes.into_iter().fold(0.0, larger)
+}

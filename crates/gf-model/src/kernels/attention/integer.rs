@@ -8,9 +8,9 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{LANES, QUERIES, ROUND, max, rescale, scale, split_exp2};
+use super::{QUERIES, ROUND, max, rescale, scale, split_exp2};
 use crate::kernels::{
-    larger,
+    absmax, larger,
     pairs::{Pairs, Work, dispatch, n_columns},
     tile::rows_from,
 };
@@ -163,11 +163,7 @@ fn max_code(d_head: usize) -> f32 {
 /// where the row has one.
 #[inline(always)]
 fn encode(row: &[f32], max_code: f32, words: &mut [i32]) -> f32 {
-    let mut lanes = [TINY; LANES];
-    for chunk in row.chunks(LANES) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(x.abs(), *lane));
-    }
-    let absmax = lanes.into_iter().fold(TINY, larger);
+    let absmax = larger(absmax(row), TINY);
     let scale = max_code / absmax;
     let codes = bytemuck::cast_slice_mut::<i32, i16>(words).iter_mut();
     codes.zip(row).for_each(|(to, x)| *to = code(x * scale, max_code) as i16);

@@ -1,7 +1,7 @@
 //! Tokens rounded to signed bytes, as the products of this processor read them.
 
 use bytemuck::Pod;
-use gf_model::kernels::{larger, pairs::Pairs};
+use gf_model::kernels::{absmax, larger, pairs::Pairs};
 
 use crate::int8::{MAX_CODE, half_precision};
 
@@ -141,15 +141,6 @@ fn encode<C: Pod>(row: &[f32], absmax: f32, words: &mut [i32], narrow: impl Fn(i
 #[inline(always)]
 fn sum_bytes(words: &[i32]) -> i32 {
     bytemuck::cast_slice::<i32, i8>(words).iter().map(|&code| i32::from(code)).sum()
-}
-
-#[inline(always)]
-fn absmax(row: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 32];
-    for chunk in row.chunks(32) {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane = larger(x.abs(), *lane));
-    }
-    lanes.into_iter().fold(0.0, larger)
 }
 
 /// The nearest whole number, ties to even: adding 1.5 · 2²³ leaves it in the lowest bits.
