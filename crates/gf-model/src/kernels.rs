@@ -20,13 +20,14 @@ mod linear;
 mod norm;
 pub mod pairs;
 mod panels;
+mod strassen;
 mod tile;
 
 pub use attention::AttentionArithmetic;
 pub(crate) use attention::attention;
 pub use blocks::for_each_block;
 pub(crate) use deletions::Joined;
-pub(crate) use linear::{Activation, Weights, linear};
+pub(crate) use linear::{Weights, feed_forward, products};
 pub(crate) use norm::add_norm;
 pub use tile::rows_from;
 

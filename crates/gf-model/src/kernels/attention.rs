@@ -179,7 +179,8 @@ impl State {
         for (j, panel) in panels.enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
                 let rows = rows_from::<_, ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
-                let sums = tile(simd, rows, panel, self.d_head);
+                let none = [[simd.splat_f32s(0.0); _]; _];
+                let sums = tile(simd, rows, panel, self.d_head, none);
                 let scores = self.scores[query * KEYS..].chunks_exact_mut(KEYS);
                 for (scores, sums) in scores.zip(&sums) {
                     let (scores, _) =
@@ -221,7 +222,8 @@ impl State {
         for (j, panel) in values.below(first).enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
                 let rows = rows_from::<_, ROWS>(&self.scores, KEYS, query, 0..n_keys);
-                let sums = tile(simd, rows, panel, n_keys);
+                let none = [[simd.splat_f32s(0.0); _]; _];
+                let sums = tile(simd, rows, panel, n_keys, none);
                 let mixed = self.mixed[query * self.width..].chunks_exact_mut(self.width);
                 for (mixed, sums) in mixed.zip(&sums) {
                     let (mixed, _) = S::as_mut_simd_f32s(&mut mixed[j * n_columns..][..n_columns]);

@@ -1,31 +1,52 @@
 //! Tokens shared out among threads.
 
+use std::{iter, ops::Range};
+
 use rayon::prelude::*;
 
-/// Tokens of whole tiles, of 4, 6 or 12 rows.
-const TILES: usize = 12;
+/// Tokens of one row that are computed together: whole tiles, of 4, 6 or 12 rows, and pairs
+/// of them.
+const GROUP: usize = 24;
 /// Most tokens that one thread takes at a time.
-const MAX_TOKENS: usize = 11 * TILES;
+const MAX_TOKENS: usize = 6 * GROUP;
 
-/// Calls `run` with the numbers of some of the tokens at a time and the places of what
-/// becomes of them.
+/// Calls `run` with some whole groups of tokens at a time: which tokens, their numbers and
+/// the places of what becomes of them.
 ///
 /// # Shapes
 ///
-/// - x `[n_tokens, d_input]`; each of the outputs `[n_tokens, d_output]`, with its own
-///   `d_output`
+/// - x `[n_rows, seq_length, d_input]`; each of the outputs `[n_rows, seq_length, d_output]`,
+///   with its own `d_output`
 pub fn for_each_block<const N: usize>(
-    n_tokens: usize,
-    x: &[f32],
-    outputs: [&mut [f32]; N],
-    run: impl Fn(&[f32], [&mut [f32]; N]) + Sync,
+    [n_rows, seq_length]: [usize; 2],
+    mut x: &[f32],
+    mut outputs: [&mut [f32]; N],
+    run: impl Fn(Range<usize>, &[f32], [&mut [f32]; N]) + Sync,
 ) {
-    let n_threads = rayon::current_num_threads();
-    let n_blocks = n_tokens.div_ceil(MAX_TOKENS).next_multiple_of(n_threads).max(1);
-    let n = n_tokens.div_ceil(n_blocks).next_multiple_of(TILES);
-    let length = |numbers: &[f32]| (numbers.len() / n_tokens.max(1) * n).max(1);
-    let mut outputs = outputs.map(|y| y.chunks_mut(length(y)));
-    let mut places = || outputs.each_mut().map(|blocks| blocks.next().unwrap_or_default());
-    let blocks: Vec<_> = x.chunks(length(x)).map(|x| (x, places())).collect();
-    blocks.into_par_iter().for_each(|(x, outputs)| run(x, outputs));
+    let n_tokens = n_rows * seq_length;
+    let n_blocks = n_tokens.div_ceil(MAX_TOKENS).next_multiple_of(rayon::current_num_threads());
+    let groups = groups(0..n_tokens, seq_length);
+    let cut =
+        |i: usize| groups.get(i * groups.len() / n_blocks).map_or(n_tokens, |group| group.start);
+    let width = |numbers: &[f32]| numbers.len() / n_tokens.max(1);
+    let (d_input, d_outputs) = (width(x), outputs.each_ref().map(|y| width(y)));
+    let blocks = (0..n_blocks).map(|i| cut(i)..cut(i + 1)).filter(|tokens| !tokens.is_empty());
+    let blocks = blocks.map(|tokens| {
+        let n = tokens.len();
+        let x = x.split_off(..n * d_input).unwrap_or_default();
+        let mut widths = d_outputs.into_iter();
+        let places = outputs
+            .each_mut()
+            .map(|y| y.split_off_mut(..n * widths.next().unwrap_or_default()).unwrap_or_default());
+        (tokens, x, places)
+    });
+    let blocks: Vec<_> = blocks.collect();
+    blocks.into_par_iter().for_each(|(tokens, x, outputs)| run(tokens, x, outputs));
+}
+
+/// The groups of some tokens of rows of `seq_length`; a group starts with the first of them.
+pub fn groups(tokens: Range<usize>, seq_length: usize) -> Vec<Range<usize>> {
+    let end = |first: usize| (first + GROUP).min((first / seq_length + 1) * seq_length);
+    let from = |first: usize| (first < tokens.end).then(|| first..end(first));
+    iter::successors(from(tokens.start), |group| from(group.end)).collect()
 }

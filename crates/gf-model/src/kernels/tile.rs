@@ -47,7 +47,7 @@ pub fn dispatch(work: impl Tiled) {
     pulp::Arch::new().dispatch(Dispatch(work));
 }
 
-/// `Σ_p rows[i][p] · panel[p][j]` for every row `i` and column `j`.
+/// `sums[i][j] + Σ_p rows[i][p] · panel[p][j]` for every row `i` and column `j`.
 ///
 /// `panel` holds `N_VECTORS · F32_LANES` columns for each of at least `depth` `p`.
 #[inline(always)]
@@ -56,27 +56,42 @@ pub fn tile<S: Simd, const ROWS: usize>(
     rows: [&[f32]; ROWS],
     panel: &[f32],
     depth: usize,
+    mut sums: [[S::f32s; N_VECTORS]; ROWS],
 ) -> [[S::f32s; N_VECTORS]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); N_VECTORS]; ROWS];
     // A loop, since `map` is not inlined.
     rows.iter().for_each(|row| assert!(row.len() >= depth));
     let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<N_VECTORS>();
-    let mut add = |p: usize, columns: &[S::f32s; N_VECTORS]| {
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            // SAFETY: p < depth, and no row is shorter; the check costs a fifth of the loop.
-            let x = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
-            for (sum, &column) in sums.iter_mut().zip(columns) {
-                *sum = simd.mul_add_f32s(x, column, *sum);
-            }
-        }
-    };
     let n_steps = if ROWS <= MOST_ROWS_IN_STEPS { STEPS } else { 1 };
     for (i, step) in panel[..depth].chunks(n_steps).enumerate() {
         for (p, columns) in step.iter().enumerate() {
-            add(i * n_steps + p, columns);
+            // SAFETY: i * n_steps + p < depth, and no row is shorter.
+            unsafe { add(simd, &rows, i * n_steps + p, columns, &mut sums) };
         }
     }
     sums
+}
+
+/// Adds `rows[i][p] · columns[j]` to each sum; a function, since closures may be compiled
+/// without vectors.
+///
+/// # Safety
+///
+/// Every row has more than `p` numbers: the check costs a fifth of the loop.
+#[inline(always)]
+unsafe fn add<S: Simd, const ROWS: usize>(
+    simd: S,
+    rows: &[&[f32]; ROWS],
+    p: usize,
+    columns: &[S::f32s; N_VECTORS],
+    sums: &mut [[S::f32s; N_VECTORS]; ROWS],
+) {
+    for (sums, row) in sums.iter_mut().zip(rows) {
+        // SAFETY: as above.
+        let x = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
+        for (sum, &column) in sums.iter_mut().zip(columns) {
+            *sum = simd.mul_add_f32s(x, column, *sum);
+        }
+    }
 }
 
 /// Some columns of each of `ROWS` rows from row `first` on; beyond the last row, that

@@ -5,7 +5,7 @@ use burn::{
     backend::Autodiff,
     module::AutodiffModule,
     nn::LinearConfig,
-    tensor::{Tensor, backend::Backend},
+    tensor::{Distribution, Tensor, backend::Backend},
 };
 use burn_flex::{Flex, FlexDevice};
 use gf_model::{Encoder, EncoderConfig, EncoderInput, PackedLinear, Preset, Projection};
@@ -95,24 +95,41 @@ fn longer_than_every_block() {
     check(&config(2, 8, 24), &[4_096]);
 }
 
-/// Twenty tokens, so that the kernel takes them; one number of the first is none.
+fn host(tensor: Tensor<Flex, 3>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// Sixty tokens, of which the first shares its products with one of the next 23.
 #[test]
 fn what_is_no_number_stays_none() {
-    let layer = LinearConfig::new(3, 5).init::<Flex>(&FlexDevice);
-    let mut values = vec![0.5; 60];
+    let layer = PackedLinear::new(LinearConfig::new(3, 5).init::<Flex>(&FlexDevice));
+    let second = PackedLinear::new(LinearConfig::new(5, 5).init::<Flex>(&FlexDevice));
+    let mut values = vec![0.5; 180];
     values[1] = f32::NAN;
     let input = Tensor::<Flex, 1>::from_floats(values.as_slice(), &FlexDevice);
-    let input = input.reshape([1, 20, 3]);
-    let packed = PackedLinear::new(layer.clone());
-    let outputs = [
-        Projection::forward(&layer, input.clone()),
-        packed.forward(input.clone()),
-        layer.forward_relu(input.clone()),
-        packed.forward_relu(input),
-    ];
-    for output in outputs {
-        let output: Vec<f32> = output.into_data().iter::<f32>().collect();
+    let input = input.reshape([1, 60, 3]);
+    for output in [layer.forward(input.clone()), layer.feed_forward(&second, input)] {
+        let output = host(output);
         assert!(output[..5].iter().all(|x| x.is_nan()), "{:?}", &output[..5]);
-        assert!(output[5..].iter().all(|x| x.is_finite()));
+        assert!(output[24 * 5..].iter().all(|x| x.is_finite()));
+    }
+}
+
+/// Widths beyond a part of the depth and beyond a pair of panels, tokens of whole and broken
+/// groups; all within one cell, in three at once and one after the other.
+#[test]
+fn together_as_one_by_one() {
+    Flex::seed(&FlexDevice, 13);
+    for (d_input, d_output, n_tokens) in [(1_601, 65, 25), (96, 900, 300), (1, 3, 1)] {
+        let layer =
+            |from, to| PackedLinear::new(LinearConfig::new(from, to).init::<Flex>(&FlexDevice));
+        let layers = [d_output, 7, d_output].map(|width| layer(d_input, width));
+        let shape = [1, n_tokens, d_input];
+        let input = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &FlexDevice);
+        let each = PackedLinear::forward_each(layers.each_ref(), input.clone()).map(host);
+        assert_eq!(each, layers.each_ref().map(|layer| host(layer.forward(input.clone()))));
+        let second = layer(d_output, d_input);
+        let together = host(layers[0].feed_forward(&second, input.clone()));
+        assert_eq!(together, host(second.forward(layers[0].forward_relu(input))));
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::tensor::backend::Backend;
 use burn_flex::{Flex, FlexDevice};
 use gf_embed::{CellReader, EmbedLayer, Readout, StateEmbeddings};
-use gf_model::{Encoder, EncoderConfig, Preset};
+use gf_model::{Encoder, EncoderConfig, PackedLinear, Preset};
 use gf_perturb::{
     CellShifts, PerturbOptions,
     perturbation::{Edit, Targets},
@@ -23,7 +23,7 @@ const FRAMING: (u32, u32) = (2, 3);
 
 /// A model, and cells of many genes, few and one, with a CLS and an EOS or without.
 struct World {
-    encoder: Encoder<Flex>,
+    encoder: Encoder<Flex, PackedLinear<Flex>>,
     config: EncoderConfig,
     vocabulary: Vocabulary,
     dataset: Dataset,
@@ -65,7 +65,7 @@ impl World {
             initializer_range: 0.3,
             ..EncoderConfig::preset(Preset::V1_10M)
         };
-        let encoder = config.init_encoder(&FlexDevice).unwrap();
+        let encoder = config.init_encoder::<Flex>(&FlexDevice).unwrap().pack();
         let dataset = Dataset::open(&path).unwrap();
         Self { encoder, config, vocabulary, dataset, _folder: folder }
     }

@@ -60,7 +60,7 @@ pub fn products<B: Backend, const N: usize>(
     let layers: [Layer; N] = layers?.try_into().ok()?;
     let mut outputs = layers.each_ref().map(|layer| vec![0.0; n_tokens * layer.d_output()]);
     let places = outputs.each_mut().map(Vec::as_mut_slice);
-    for_each_block(n_tokens, x, places, |x, outputs| {
+    for_each_block([1, n_tokens], x, places, |_, x, outputs| {
         dispatch(Block { layers: &layers, outliers: outliers.as_ref(), floor, x, outputs });
     });
     let outputs = outputs.into_iter().zip(&layers);
@@ -80,7 +80,7 @@ pub fn feed_forward<B: Backend>(
     let layers = [Layer::new(inner, None)?, Layer::new(output, None)?];
     let d_output = layers[1].d_output();
     let mut y = vec![0.0; n_tokens * d_output];
-    for_each_block(n_tokens, flex::slice(&input), [&mut y], |x, [y]| {
+    for_each_block([1, n_tokens], flex::slice(&input), [&mut y], |_, x, [y]| {
         dispatch(FeedForward { layers: &layers, x, y });
     });
     flex::tensor(y, [batch_size, seq_length, d_output])
