@@ -61,12 +61,18 @@ pub fn tile<S: Simd, const ROWS: usize>(
     // A loop, since `map` is not inlined.
     rows.iter().for_each(|row| assert!(row.len() >= depth));
     let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<N_VECTORS>();
-    let n_steps = if ROWS <= MOST_ROWS_IN_STEPS { STEPS } else { 1 };
-    for (i, step) in panel[..depth].chunks(n_steps).enumerate() {
-        for (p, columns) in step.iter().enumerate() {
-            // SAFETY: i * n_steps + p < depth, and no row is shorter.
-            unsafe { add(simd, &rows, i * n_steps + p, columns, &mut sums) };
+    let panel = &panel[..depth];
+    let (turns, _) =
+        if ROWS <= MOST_ROWS_IN_STEPS { panel.as_chunks::<STEPS>() } else { (&[][..], panel) };
+    for (i, turn) in turns.iter().enumerate() {
+        for (step, columns) in turn.iter().enumerate() {
+            // SAFETY: such a step is below `depth`, and no row is shorter.
+            unsafe { add(simd, &rows, i * STEPS + step, columns, &mut sums) };
         }
+    }
+    for (p, columns) in panel.iter().enumerate().skip(turns.len() * STEPS) {
+        // SAFETY: p < depth, and no row is shorter.
+        unsafe { add(simd, &rows, p, columns, &mut sums) };
     }
     sums
 }
