@@ -43,9 +43,25 @@ pub trait Pairs: Copy {
     /// next four to the second, and so on in turn.
     fn interleave(self, neighbours: [[Self::Bytes; N_VECTORS]; 2]) -> [Self::Words; N_VECTORS];
 
+    /// Columns in their order, from that of [`interleave`](Self::interleave).
+    fn in_order(self, columns: [Self::Words; N_VECTORS]) -> [Self::Words; N_VECTORS];
+
     /// `sum` and the products of the four bytes of `a`, all 0…127 or where
     /// [`ANY_BYTES`](Self::ANY_BYTES) says so 0…255, with those of `b`, −127…127, in every word.
     fn add_byte_products(self, sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
+
+    /// [`in_order`](Self::in_order) of every row.
+    #[inline(always)]
+    fn all_in_order<const ROWS: usize>(
+        self,
+        mut sums: [[Self::Words; N_VECTORS]; ROWS],
+    ) -> [[Self::Words; N_VECTORS]; ROWS] {
+        // A loop, since `map` is not inlined.
+        for sums in &mut sums {
+            *sums = self.in_order(*sums);
+        }
+        sums
+    }
 
     /// Sums of products of every row with every column of a panel of pairs of bytes,
     /// `depth` pairs of each.
@@ -71,7 +87,7 @@ pub trait Pairs: Copy {
     ) -> [[Self::Words; N_VECTORS]; ROWS] {
         let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
         let load = |columns: &_| self.interleave(*columns);
-        in_order(self.tile(rows, &panel[..depth], load, Self::add_byte_products))
+        self.all_in_order(self.tile(rows, &panel[..depth], load, Self::add_byte_products))
     }
 
     /// As [`tile_fours`](Self::tile_fours) with rows of either sign, where
@@ -87,7 +103,7 @@ pub trait Pairs: Copy {
         let panel: &[[[Self::Bytes; N_VECTORS]; 2]] = bytemuck::cast_slice(panel);
         let load = |columns: &_| raise(self.interleave(*columns));
         let add = |simd: Self, sum, row, column| simd.add_byte_products(sum, column, row);
-        in_order(self.tile(rows, &panel[..depth], load, add))
+        self.all_in_order(self.tile(rows, &panel[..depth], load, add))
     }
 
     /// As [`tile_bytes`](Self::tile_bytes) with a panel of pairs of 16-bit numbers.
@@ -134,23 +150,6 @@ pub trait Pairs: Copy {
 fn raise<W: Pod>(mut words: [W; N_VECTORS]) -> [W; N_VECTORS] {
     bytemuck::cast_slice_mut::<W, u8>(&mut words).iter_mut().for_each(|byte| *byte ^= 0x80);
     words
-}
-
-/// Sums of the columns in their order, from those of what [`Pairs::interleave`] gives.
-#[inline(always)]
-fn in_order<W: Pod, const ROWS: usize>(mut sums: [[W; N_VECTORS]; ROWS]) -> [[W; N_VECTORS]; ROWS] {
-    // Loops, since `map` is not inlined.
-    for sums in &mut sums {
-        let mut ordered = *sums;
-        let from: &[[i32; 4]] = bytemuck::cast_slice(sums);
-        let to: &mut [[i32; 4]] = bytemuck::cast_slice_mut(&mut ordered);
-        let (even, odd) = from.split_at(from.len() / N_VECTORS);
-        for (to, (even, odd)) in to.as_chunks_mut::<2>().0.iter_mut().zip(even.iter().zip(odd)) {
-            *to = [*even, *odd];
-        }
-        *sums = ordered;
-    }
-    sums
 }
 
 /// Work written for tiles of `ROWS` rows.
@@ -200,6 +199,11 @@ impl Pairs for Portable {
     ) -> [Self::Words; N_VECTORS] {
         let four = |vector: usize, i: usize| bytemuck::cast([first[vector][i], second[vector][i]]);
         std::array::from_fn(|vector| std::array::from_fn(|i| four(vector, i)))
+    }
+
+    #[inline(always)]
+    fn in_order(self, columns: [Self::Words; N_VECTORS]) -> [Self::Words; N_VECTORS] {
+        columns
     }
 
     #[inline(always)]

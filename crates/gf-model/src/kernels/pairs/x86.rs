@@ -47,6 +47,14 @@ impl Pairs for V3 {
     }
 
     #[inline(always)]
+    fn in_order(self, columns: [i32x8; N_VECTORS]) -> [i32x8; N_VECTORS] {
+        let [first, second] = columns.map(cast::<_, __m256i>);
+        let low = self.avx2._mm256_permute2x128_si256::<0x20>(first, second);
+        let high = self.avx2._mm256_permute2x128_si256::<0x31>(first, second);
+        [cast(low), cast(high)]
+    }
+
+    #[inline(always)]
     fn add_byte_products(self, sum: i32x8, a: i32x8, b: i32x8) -> i32x8 {
         let pairs = self.avx2._mm256_maddubs_epi16(cast(a), cast(b));
         let products = self.avx2._mm256_madd_epi16(pairs, self.avx._mm256_set1_epi16(1));
@@ -89,6 +97,14 @@ impl Pairs for V4 {
             self.avx512bw._mm512_unpackhi_epi16(first, second),
         );
         [cast(fours.0), cast(fours.1)]
+    }
+
+    #[inline(always)]
+    fn in_order(self, columns: [i32x16; N_VECTORS]) -> [i32x16; N_VECTORS] {
+        let [first, second] = columns.map(cast::<_, __m512i>);
+        let in_turn =
+            |from: [i64; 8]| self.avx512f._mm512_permutex2var_epi64(first, cast(from), second);
+        [cast(in_turn([0, 1, 8, 9, 2, 3, 10, 11])), cast(in_turn([4, 5, 12, 13, 6, 7, 14, 15]))]
     }
 
     #[inline(always)]
@@ -143,6 +159,11 @@ impl Pairs for Fused {
     #[inline(always)]
     fn interleave(self, neighbours: [[i8x32; N_VECTORS]; 2]) -> [i32x16; N_VECTORS] {
         self.0.interleave(neighbours)
+    }
+
+    #[inline(always)]
+    fn in_order(self, columns: [i32x16; N_VECTORS]) -> [i32x16; N_VECTORS] {
+        self.0.in_order(columns)
     }
 
     #[inline(always)]
