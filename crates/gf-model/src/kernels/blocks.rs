@@ -4,9 +4,8 @@ use std::{iter, ops::Range};
 
 use rayon::prelude::*;
 
-/// Tokens of one row that are computed together: whole tiles, of 4, 6 or 12 rows, and pairs
-/// of them.
-const GROUP: usize = 24;
+/// Tokens of one row that are computed together: two whole tiles, of 4, 6 or 12 rows.
+pub const GROUP: usize = 24;
 /// Most tokens that one thread takes at a time.
 const MAX_TOKENS: usize = 6 * GROUP;
 

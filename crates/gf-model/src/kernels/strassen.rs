@@ -2,18 +2,22 @@
 //! Strassen's method, in the form of Winograd.
 //!
 //! One step of it: an eighth fewer products, for fifteen sums of blocks, of which a weight's
-//! are added up once. The depth is taken in parts whose halves are paired; tokens and columns
-//! are paired with those of the next tile, on any processor, so that everything between
-//! stays in its caches and seven sums are added where the products are. Rounding is
-//! bounded by the largest numbers of both tokens of a pair, not by those of each
-//! (Higham, Accuracy and stability of numerical algorithms, 23.2).
+//! are added up once. The depth is taken in parts whose halves are paired, tokens are paired
+//! within a group of one row and columns with those of a neighbouring panel: what lies
+//! between stays in the caches, products are added to each other in registers, and the numbers
+//! of a cell depend on no other cell. Rounding is bounded by the largest numbers of both
+//! tokens of a pair, not by those of each (Higham, Accuracy and stability of numerical
+//! algorithms, 23.2).
 
 use std::{array, mem, ops::Range};
 
 use pulp::Simd;
 use rayon::prelude::*;
 
-use super::tile::{N_VECTORS, n_columns, tile};
+use super::{
+    blocks::GROUP,
+    tile::{N_VECTORS, n_columns, tile},
+};
 
 /// Products of blocks.
 pub const PRODUCTS: usize = 7;
@@ -23,15 +27,15 @@ pub const DEPTH: usize = 768;
 /// Numbers of a row of a part's half, and some more: rows that are powers of two apart would
 /// share places in the first-level cache.
 const STRIDE: usize = DEPTH / 2 + 16;
-/// Tokens that are paired with as many that follow: the most rows of a tile.
-const TOKENS: usize = 12;
+/// Most pairs of tokens in a group.
+const PAIRS: usize = GROUP / 2;
 /// Columns that are paired with as many that follow: those of the widest panel.
 pub const COLUMNS: usize = 32;
 
 /// A pair of tokens in a left factor.
 pub type Row = [f32; STRIDE];
-/// All left factors of `TOKENS` pairs.
-pub type Rows = [[Row; TOKENS]; PRODUCTS];
+/// All left factors of a group.
+pub type Rows = [[Row; PAIRS]; PRODUCTS];
 
 /// Left factors of the products, in the order in which they are added, of the blocks 11, 12,
 /// 21 and 22 of the tokens.
@@ -79,6 +83,7 @@ pub fn multiply<S: Simd, const ROWS: usize>(
         *rows = factor;
     }
     let none = [[simd.splat_f32s(0.0); N_VECTORS]; ROWS];
+    // What several blocks have in common is added once.
     let first = add(simd, rows[0], panels[0], none);
     place.write(simd, [0, 0], &add(simd, rows[1], panels[1], first));
     let upper = add(simd, rows[2], panels[2], first);
