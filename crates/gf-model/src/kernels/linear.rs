@@ -214,7 +214,7 @@ impl Columns<'_> {
             self.row = row;
             match ROWS.min(self.half() - row) {
                 ..=4 => strassen::multiply::<S, 4>(simd, left, row, panels, self),
-                ..=6 => strassen::multiply::<S, 6>(simd, left, row, panels, self),
+                5..=6 => strassen::multiply::<S, 6>(simd, left, row, panels, self),
                 _ => strassen::multiply::<S, ROWS>(simd, left, row, panels, self),
             }
         }
