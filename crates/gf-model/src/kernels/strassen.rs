@@ -9,7 +9,7 @@
 //! tokens of a pair, not by those of each (Higham, Accuracy and stability of numerical
 //! algorithms, 23.2).
 
-use std::{array, mem, ops::Range};
+use std::{array, ops::Range};
 
 use pulp::Simd;
 use rayon::prelude::*;
@@ -178,40 +178,24 @@ impl Factors {
 }
 
 impl Part {
-    fn new(
-        values: &[f32],
-        rows: Range<usize>,
-        width: usize,
-        [row_stride, column_stride]: [usize; 2],
-    ) -> Self {
+    fn new(values: &[f32], rows: Range<usize>, width: usize, strides: [usize; 2]) -> Self {
         let n_columns = n_columns();
         let half = rows.len().div_ceil(2);
-        let block = |p: usize, first: usize| {
-            let mut block = [0.0; COLUMNS];
-            if p < rows.end && first < width {
-                let from = &values[p * row_stride + first * column_stride..];
-                let block = &mut block[..n_columns.min(width - first)];
-                block
-                    .iter_mut()
-                    .zip(from.iter().step_by(column_stride))
-                    .for_each(|(to, &x)| *to = x);
-            }
-            block
+        let block = |p: usize, first: usize| match p < rows.end {
+            true => columns(&values[p * strides[0]..], strides[1], first..width, n_columns),
+            false => [0.0; COLUMNS],
         };
         let fill = |(pair, to): (usize, &mut [f32])| {
             let left = first_column(pair, n_columns);
-            let right = left + COLUMNS;
             let mut panels = to.chunks_exact_mut(half * n_columns);
             let mut panels: [_; PRODUCTS] = array::from_fn(|_| panels.next().unwrap_or_default());
-            for (top, bottom) in (rows.start..).zip(rows.start + half..).take(half) {
-                let blocks = [(top, left), (top, right), (bottom, left), (bottom, right)]
-                    .map(|(p, j)| block(p, j));
-                let to = panels.each_mut().map(|panel| {
-                    let row;
-                    (row, *panel) = mem::take(panel).split_at_mut(n_columns);
-                    row
-                });
-                write(blocks.each_ref().map(|block| &block[..n_columns]), to, self::right);
+            for p in rows.start..rows.start + half {
+                let places = [(p, left), (p, left + COLUMNS)];
+                let [a, b] = places.map(|(p, j)| block(p, j));
+                let [c, d] = places.map(|(p, j)| block(p + half, j));
+                let to = panels.each_mut();
+                let to = to.map(|panel| panel.split_off_mut(..n_columns).unwrap_or_default());
+                write([&a, &b, &c, &d].map(|block| &block[..n_columns]), to, right);
             }
         };
         let size = PRODUCTS * half * n_columns;
@@ -221,7 +205,7 @@ impl Part {
     }
 
     /// Rows of a factor.
-    pub fn half(&self) -> usize {
+    fn half(&self) -> usize {
         self.rows.len().div_ceil(2)
     }
 
@@ -234,6 +218,14 @@ impl Part {
             (first_column(pair, self.n_columns), panels)
         })
     }
+}
+
+/// Up to `n` of some columns of a row, zeros beyond them.
+fn columns(row: &[f32], stride: usize, columns: Range<usize>, n: usize) -> [f32; COLUMNS] {
+    let mut block = [0.0; COLUMNS];
+    let numbers = row.iter().step_by(stride).skip(columns.start).take(columns.len().min(n));
+    block.iter_mut().zip(numbers).for_each(|(to, &x)| *to = x);
+    block
 }
 
 /// The left panel's first column.
