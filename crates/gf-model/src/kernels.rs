@@ -25,7 +25,7 @@ mod tile;
 
 pub use attention::AttentionArithmetic;
 pub(crate) use attention::attention;
-pub use blocks::for_each_block;
+pub use blocks::{Room, for_each_block};
 pub(crate) use deletions::Joined;
 pub(crate) use linear::{Weights, feed_forward, products};
 pub(crate) use norm::add_norm;

@@ -82,17 +82,29 @@ impl<B: Backend> PackedLinear<B> {
             projections.iter().map(|projection| projection.packed.as_deref()).collect();
         weights?.try_into().ok()
     }
+
+    /// `max(forward(input), floor)` of what is packed.
+    fn product(&self, input: Tensor<B, 3>, floor: f32) -> Tensor<B, 3> {
+        Self::weights([self])
+            .and_then(|weights| kernels::products(weights, &input.cast(FloatDType::F32), floor))
+            .map(|[output]| output)
+            .unwrap_or_else(|| unreachable!("only what is in host memory is packed"))
+    }
 }
 
 impl<B: Backend> Projection<B> for PackedLinear<B> {
     fn forward(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
-        match (&self.linear, Self::weights([self])) {
-            (Some(linear), _) => Some(Linear::forward(linear, input)),
-            (None, weights) => weights
-                .and_then(|weights| kernels::products(weights, &input.cast(FloatDType::F32)))
-                .map(|[output]| output),
+        match &self.linear {
+            Some(linear) => Linear::forward(linear, input),
+            None => self.product(input, f32::NEG_INFINITY),
         }
-        .unwrap_or_else(|| unreachable!("only what is in host memory is packed"))
+    }
+
+    fn forward_relu(&self, input: Tensor<B, 3>) -> Tensor<B, 3> {
+        match &self.linear {
+            Some(linear) => linear.forward_relu(input),
+            None => self.product(input, 0.0),
+        }
     }
 
     fn forward_each<const N: usize>(
@@ -100,7 +112,7 @@ impl<B: Backend> Projection<B> for PackedLinear<B> {
         input: Tensor<B, 3>,
     ) -> [Tensor<B, 3>; N] {
         Self::weights(projections)
-            .and_then(|weights| kernels::products(weights, &input))
+            .and_then(|weights| kernels::products(weights, &input, f32::NEG_INFINITY))
             .unwrap_or_else(|| projections.map(|projection| projection.forward(input.clone())))
     }
 

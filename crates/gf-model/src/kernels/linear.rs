@@ -9,7 +9,7 @@ use burn::{
 use pulp::Simd;
 
 use super::{
-    blocks::{for_each_block, groups},
+    blocks::{Room, for_each_block, groups},
     flex,
     strassen::{self, COLUMNS, DEPTH, Factors, PRODUCTS, Part, Place, Rows, write_rows},
     tile::{N_VECTORS, Tiled, dispatch},
@@ -40,11 +40,12 @@ impl Weights {
     }
 }
 
-/// `input · weight + bias` of each layer; shapes as in
+/// `input · weight + bias` of each layer, at least `floor`; shapes as in
 /// [`Projection::forward`](crate::Projection::forward).
 pub(crate) fn products<B: Backend, const N: usize>(
     layers: [&Weights; N],
     input: &Tensor<B, 3>,
+    floor: f32,
 ) -> Option<[Tensor<B, 3>; N]> {
     let [batch_size, seq_length, _] = input.dims();
     let n_tokens = batch_size * seq_length;
@@ -53,7 +54,7 @@ pub(crate) fn products<B: Backend, const N: usize>(
     let places = outputs.each_mut().map(Vec::as_mut_slice);
     for_each_block([batch_size, seq_length], flex::slice(&x), places, |tokens, x, outputs| {
         let groups = groups(tokens, seq_length);
-        dispatch(Block { layers, groups: &groups, x, outputs });
+        dispatch(Block { layers, groups: &groups, floor, x, outputs });
     });
     let outputs = outputs.into_iter().zip(layers);
     let tensor =
@@ -91,6 +92,7 @@ fn factors<B: Backend>(weight: &Tensor<B, 2>) -> Option<Factors> {
 struct Block<'a, const N: usize> {
     layers: [&'a Weights; N],
     groups: &'a [Range<usize>],
+    floor: f32,
     x: &'a [f32],
     outputs: [&'a mut [f32]; N],
 }
@@ -98,8 +100,8 @@ struct Block<'a, const N: usize> {
 impl<const N: usize> Tiled for Block<'_, N> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
-        let Self { layers, groups, x, outputs } = self;
-        multiply::<S, ROWS, N>(simd, layers, groups, f32::NEG_INFINITY, x, outputs);
+        let Self { layers, groups, floor, x, outputs } = self;
+        multiply::<S, ROWS, N>(simd, layers, groups, floor, x, outputs);
     }
 }
 
@@ -115,21 +117,15 @@ impl Tiled for FeedForward<'_> {
     #[inline(always)]
     fn run<S: Simd, const ROWS: usize>(self, simd: S) {
         let Self { layers: [inner, output], groups, x, y } = self;
-        let n = x.len() / inner.d_input * inner.d_output();
-        let mut between = BETWEEN.take();
-        between.resize(between.len().max(n), 0.0);
-        multiply::<S, ROWS, 1>(simd, [inner], groups, 0.0, x, [&mut between[..n]]);
-        multiply::<S, ROWS, 1>(simd, [output], groups, f32::NEG_INFINITY, &between[..n], [y]);
-        BETWEEN.set(between);
+        let mut between = Room::new(x.len() / inner.d_input * inner.d_output());
+        multiply::<S, ROWS, 1>(simd, [inner], groups, 0.0, x, [between.numbers()]);
+        multiply::<S, ROWS, 1>(simd, [output], groups, f32::NEG_INFINITY, between.numbers(), [y]);
     }
 }
 
-// Kept from one block to the next, since clearing them takes a hundredth of the time.
 thread_local! {
-    /// Left factors.
+    /// Left factors, kept from one block to the next as in [`Room`].
     static FACTORS: Cell<Vec<Rows>> = const { Cell::new(Vec::new()) };
-    /// What lies between two layers.
-    static BETWEEN: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// Writes `x · weight + bias` of each layer, at least `floor`.

@@ -102,14 +102,20 @@ fn host(tensor: Tensor<Flex, 3>) -> Vec<f32> {
 /// Sixty tokens, of which the first shares its products with one of the next 23.
 #[test]
 fn what_is_no_number_stays_none() {
-    let layer = PackedLinear::new(LinearConfig::new(3, 5).init::<Flex>(&FlexDevice));
+    let dense = LinearConfig::new(3, 5).init::<Flex>(&FlexDevice);
+    let layer = PackedLinear::new(dense.clone());
     let second = PackedLinear::new(LinearConfig::new(5, 5).init::<Flex>(&FlexDevice));
     let mut values = vec![0.5; 180];
     values[1] = f32::NAN;
     let input = Tensor::<Flex, 1>::from_floats(values.as_slice(), &FlexDevice);
     let input = input.reshape([1, 60, 3]);
-    for output in [layer.forward(input.clone()), layer.feed_forward(&second, input)] {
-        let output = host(output);
+    let outputs = [
+        Projection::forward(&dense, input.clone()),
+        layer.forward(input.clone()),
+        layer.forward_relu(input.clone()),
+        layer.feed_forward(&second, input),
+    ];
+    for output in outputs.map(host) {
         assert!(output[..5].iter().all(|x| x.is_nan()), "{:?}", &output[..5]);
         assert!(output[24 * 5..].iter().all(|x| x.is_finite()));
     }

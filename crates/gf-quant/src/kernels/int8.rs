@@ -4,12 +4,10 @@
 
 mod tokens;
 
-use std::cell::Cell;
-
 use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use gf_model::kernels::{
-    downcast, flex, for_each_block,
+    Room, downcast, flex, for_each_block,
     pairs::{self, N_VECTORS, Pairs, Work, dispatch},
     rows_from,
 };
@@ -198,12 +196,6 @@ impl<const N: usize> Work for Block<'_, N> {
     }
 }
 
-thread_local! {
-    /// What lies between two layers, kept from one block to the next, since clearing it takes
-    /// a hundredth of the time.
-    static BETWEEN: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
 /// Two layers for the tokens of one thread.
 struct FeedForward<'a> {
     layers: &'a [Layer; 2],
@@ -216,12 +208,9 @@ impl Work for FeedForward<'_> {
     fn run<P: Pairs, const ROWS: usize>(self, simd: P) {
         let [inner, output] = self.layers;
         let tokens = Tokens::quantize::<P>(self.x, inner.d_input, None);
-        let n = tokens.units.len() * inner.d_output();
-        let mut between = BETWEEN.take();
-        between.resize(between.len().max(n), 0.0);
-        inner.multiply::<P, ROWS>(simd, &tokens, &mut between[..n], 0.0);
-        let tokens = Tokens::quantize::<P>(&between[..n], output.d_input, None);
-        BETWEEN.set(between);
+        let mut between = Room::new(tokens.units.len() * inner.d_output());
+        inner.multiply::<P, ROWS>(simd, &tokens, between.numbers(), 0.0);
+        let tokens = Tokens::quantize::<P>(between.numbers(), output.d_input, None);
         output.multiply::<P, ROWS>(simd, &tokens, self.y, f32::NEG_INFINITY);
     }
 }
