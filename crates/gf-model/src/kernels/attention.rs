@@ -10,14 +10,17 @@ use rayon::prelude::*;
 use super::{
     flex,
     panels::Panels,
-    tile::{Tiled, dispatch, rows_from, tile},
+    tile::{MOST_ROWS, Rows, Sums, Tiled, dispatch, tile},
 };
 
 /// Queries that one thread takes at a time: with [`KEYS`] their scores stay in the
 /// second-level cache.
-pub(super) const QUERIES: usize = 120;
+pub(super) const QUERIES: usize = 60;
 /// Keys between two rescalings of the running sums.
-pub(super) const KEYS: usize = 256;
+pub(super) const KEYS: usize = 512;
+/// Room for [`KEYS`] scores, and some more: rows that are powers of two apart would share
+/// places in the first-level cache.
+pub(super) type Scores = [f32; KEYS + 16];
 /// Numbers that are summed side by side.
 const LANES: usize = 32;
 
@@ -128,11 +131,11 @@ pub(super) struct State {
     d_head: usize,
     /// Columns of `mixed`: whole panels.
     pub(super) width: usize,
-    /// `[n_queries, d_head]`, times [`scale`].
+    /// Times [`scale`]: `[n_queries / MOST_ROWS, d_head, MOST_ROWS]`, zeros beyond the last.
     queries: Vec<f32>,
-    /// `[n_queries, KEYS]`: scores, then their exponentials.
-    pub(super) scores: Vec<f32>,
-    /// `[n_queries, width]`: sums of values, weighted by exponentials.
+    /// Of each query, then their exponentials; whole tiles of rows.
+    pub(super) scores: Vec<Scores>,
+    /// `[n_rows, width]`: sums of values, weighted by exponentials.
     pub(super) mixed: Vec<f32>,
     /// Largest score of each query.
     pub(super) top: Vec<f32>,
@@ -143,12 +146,13 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(n_queries: usize, d_head: usize, n_columns: usize) -> Self {
         let width = d_head.next_multiple_of(n_columns);
+        let n_rows = n_queries.next_multiple_of(MOST_ROWS);
         Self {
             d_head,
             width,
-            queries: vec![0.0; n_queries * d_head],
-            scores: vec![0.0; n_queries * KEYS],
-            mixed: vec![0.0; n_queries * width],
+            queries: vec![0.0; n_rows * d_head],
+            scores: vec![[0.0; _]; n_rows],
+            mixed: vec![0.0; n_rows * width],
             top: vec![0.0; n_queries],
             total: vec![0.0; n_queries],
         }
@@ -156,12 +160,19 @@ impl State {
 
     pub(super) fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
         let scale = scale(self.d_head);
-        for (to, from) in self.queries.chunks_exact_mut(self.d_head).zip(queries) {
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
+        for (query, from) in queries.enumerate() {
+            let first = self.place(query);
+            let to = self.queries[first..].iter_mut().step_by(MOST_ROWS);
+            to.zip(from).for_each(|(to, from)| *to = from * scale);
         }
         self.mixed.fill(0.0);
         self.top.fill(f32::NEG_INFINITY);
         self.total.fill(0.0);
+    }
+
+    /// Of the first number of a query.
+    fn place(&self, query: usize) -> usize {
+        query / MOST_ROWS * MOST_ROWS * self.d_head + query % MOST_ROWS
     }
 
     /// Products of every query with `n_keys` keys from `first` on, a multiple of the
@@ -178,14 +189,13 @@ impl State {
         let panels = keys.below(0).skip(first / n_columns).take(n_keys.div_ceil(n_columns));
         for (j, panel) in panels.enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
-                let rows = rows_from::<_, ROWS>(&self.queries, self.d_head, query, 0..self.d_head);
+                let values = &self.queries[self.place(query)..];
+                let rows = Rows { values, row: 1, column: MOST_ROWS };
                 let none = [[simd.splat_f32s(0.0); _]; _];
-                let sums = tile(simd, rows, panel, self.d_head, none);
-                let scores = self.scores[query * KEYS..].chunks_exact_mut(KEYS);
-                for (scores, sums) in scores.zip(&sums) {
-                    let (scores, _) =
-                        S::as_mut_simd_f32s(&mut scores[j * n_columns..][..n_columns]);
-                    scores.copy_from_slice(sums);
+                let sums: Sums<_, ROWS> = tile(simd, rows, panel, self.d_head, none);
+                for (scores, sums) in self.scores[query..][..ROWS].iter_mut().zip(&sums) {
+                    let scores = &mut scores[j * n_columns..][..n_columns];
+                    S::as_mut_simd_f32s(scores).0.copy_from_slice(sums);
                 }
             }
         }
@@ -195,17 +205,17 @@ impl State {
     /// smaller one shrinks.
     #[inline(always)]
     pub(super) fn exponentiate<S: Simd>(&mut self, simd: S, n_keys: usize) {
-        // What fills the last vector up weighs nothing.
-        let n_filled = n_keys.next_multiple_of(S::F32_LANES);
-        let rows = self.scores.chunks_exact_mut(KEYS).zip(self.mixed.chunks_exact_mut(self.width));
+        // What fills up the last numbers weighs nothing.
+        let n_filled = n_keys.next_multiple_of(LANES);
+        let rows = self.scores.iter_mut().zip(self.mixed.chunks_exact_mut(self.width));
         for ((scores, mixed), (top, total)) in rows.zip(self.top.iter_mut().zip(&mut self.total)) {
             scores[n_keys..n_filled].fill(f32::NEG_INFINITY);
-            let (vectors, _) = S::as_mut_simd_f32s(&mut scores[..n_filled]);
-            let highest = max(simd, vectors).max(*top);
-            rescale(highest, top, total, mixed);
-            let below = simd.splat_f32s(highest);
-            vectors.iter_mut().for_each(|x| *x = exp2(simd, simd.sub_f32s(*x, below)));
-            *total += sum(&scores[..n_keys]);
+            let (vectors, _) = S::as_simd_f32s(&scores[..n_filled]);
+            rescale(max(simd, vectors).max(*top), top, total, mixed);
+        }
+        // Not in the loop above, where each row would wait for its own largest score.
+        for ((scores, &top), total) in self.scores.iter_mut().zip(&self.top).zip(&mut self.total) {
+            *total += weigh(simd, &mut scores[..n_filled], top);
         }
     }
 
@@ -221,9 +231,9 @@ impl State {
         let n_columns = values.n_columns();
         for (j, panel) in values.below(first).enumerate() {
             for query in (0..self.top.len()).step_by(ROWS) {
-                let rows = rows_from::<_, ROWS>(&self.scores, KEYS, query, 0..n_keys);
+                let rows = Rows::of(&self.scores[query..]);
                 let none = [[simd.splat_f32s(0.0); _]; _];
-                let sums = tile(simd, rows, panel, n_keys, none);
+                let sums: Sums<_, ROWS> = tile(simd, rows, panel, n_keys, none);
                 let mixed = self.mixed[query * self.width..].chunks_exact_mut(self.width);
                 for (mixed, sums) in mixed.zip(&sums) {
                     let (mixed, _) = S::as_mut_simd_f32s(&mut mixed[j * n_columns..][..n_columns]);
@@ -263,14 +273,20 @@ fn max<S: Simd>(simd: S, values: &[S::f32s]) -> f32 {
     simd.reduce_max_f32s(values.iter().fold(lowest, |max, &x| simd.max_f32s(max, x)))
 }
 
-/// The sum, in an order that the width of the vectors does not change.
+/// Scores to `2^(score − top)`, and their sum in an order that the width of the vectors does
+/// not change.
 #[inline(always)]
-fn sum(values: &[f32]) -> f32 {
+fn weigh<S: Simd>(simd: S, scores: &mut [f32], top: f32) -> f32 {
     let mut lanes = [0.0; LANES];
-    let (whole, rest) = values.as_chunks::<LANES>();
-    let mut add = |chunk: &[f32]| lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
-    whole.iter().for_each(|chunk| add(chunk));
-    add(rest);
+    let (sums, _) = S::as_mut_simd_f32s(&mut lanes);
+    let top = simd.splat_f32s(top);
+    for scores in scores.as_chunks_mut::<LANES>().0 {
+        let (scores, _) = S::as_mut_simd_f32s(scores);
+        for (x, sum) in scores.iter_mut().zip(&mut *sums) {
+            *x = exp2(simd, simd.sub_f32s(*x, top));
+            *sum = simd.add_f32s(*sum, *x);
+        }
+    }
     let mut n = LANES;
     while n > 1 {
         n /= 2;
@@ -290,8 +306,6 @@ fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         [1.326_466_6e-3, 9.671_513e-3, 5.550_734e-2, 2.402_224_2e-1, 6.931_47e-1, 1.0];
     let lowest = simd.splat_f32s(LOWEST);
     let too_low = simd.less_than_f32s(x, lowest);
-    // Not `max`, which would turn what is no number into one.
-    let x = simd.select_f32s(too_low, lowest, x);
     let (value, power) = split_exp2(simd, x, &POLYNOMIAL, 0);
     simd.select_f32s(too_low, simd.splat_f32s(0.0), simd.mul_f32s(value, power))
 }

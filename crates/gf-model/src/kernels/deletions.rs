@@ -14,7 +14,7 @@ use pulp::{NullaryFnOnce, Simd};
 use rayon::prelude::*;
 
 use super::{
-    attention::{Cell, KEYS, QUERIES, State},
+    attention::{Cell, QUERIES, State},
     flex,
     panels::Panels,
     tile::{Tiled, dispatch},
@@ -186,6 +186,7 @@ fn chunks(keys: Range<usize>) -> impl DoubleEndedIterator<Item = Range<usize>> {
 
 /// The sums of a [`State`], kept while it goes on.
 struct Sums {
+    width: usize,
     top: Vec<f32>,
     total: Vec<f32>,
     mixed: Vec<f32>,
@@ -193,8 +194,8 @@ struct Sums {
 
 impl Sums {
     fn of(state: &State) -> Self {
-        let State { top, total, mixed, .. } = state;
-        Self { top: top.clone(), total: total.clone(), mixed: mixed.clone() }
+        let State { width, top, total, mixed, .. } = state;
+        Self { width: *width, top: top.clone(), total: total.clone(), mixed: mixed.clone() }
     }
 
     /// Sets a state back to these sums and gives those it had.
@@ -224,7 +225,7 @@ impl<S: Simd, const ROWS: usize> NullaryFnOnce for AddKeys<'_, S, ROWS> {
         let n_before = range.start % CHUNK;
         let (first, n_keys) = (range.start - n_before, n_before + range.len());
         state.score::<S, ROWS>(simd, keys, first, n_keys);
-        for scores in state.scores.chunks_exact_mut(KEYS) {
+        for scores in &mut state.scores {
             scores[..n_before].fill(f32::NEG_INFINITY);
         }
         state.exponentiate(simd, n_keys);
@@ -251,13 +252,12 @@ fn finish<'a>(
     first_query: usize,
     outputs: impl Iterator<Item = &'a mut [f32]>,
 ) {
-    let width = begun.mixed.len() / begun.top.len();
     for (query, output) in (first_query..).zip(outputs) {
         let top = begun.top[query].max(ended.top[query]);
         let weights = [begun, ended].map(|sums| (sums.top[query] - top).exp2());
         let total = weights[0] * begun.total[query] + weights[1] * ended.total[query];
         let [a, b] = weights.map(|weight| weight / total);
-        let mixed = [begun, ended].map(|sums| &sums.mixed[query * width..]);
+        let mixed = [begun, ended].map(|sums| &sums.mixed[query * sums.width..]);
         for (to, (begun, ended)) in output.iter_mut().zip(mixed[0].iter().zip(mixed[1])) {
             *to = a * begun + b * ended;
         }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::{
     blocks::GROUP,
-    tile::{N_VECTORS, n_columns, tile},
+    tile::{self, N_VECTORS, Sums, n_columns, tile},
 };
 
 /// Products of blocks.
@@ -53,9 +53,6 @@ fn right([a, b, c, d]: [f32; 4]) -> [f32; PRODUCTS] {
     let rest = d - step;
     [a, c, rest, d - b, c - rest, step, d]
 }
-
-/// The sums of one tile.
-pub type Sums<V, const ROWS: usize> = [[V; N_VECTORS]; ROWS];
 
 /// Where the blocks of a product go.
 pub trait Place {
@@ -103,9 +100,8 @@ fn add<S: Simd, const ROWS: usize>(
     panel: &[f32],
     sums: Sums<S::f32s, ROWS>,
 ) -> Sums<S::f32s, ROWS> {
-    let mut rows = [&factor[0][..]; ROWS];
-    rows.iter_mut().zip(factor).for_each(|(row, factor)| *row = factor);
-    tile(simd, rows, panel, panel.len() / (N_VECTORS * S::F32_LANES), sums)
+    let depth = panel.len() / (N_VECTORS * S::F32_LANES);
+    tile(simd, tile::Rows::of(factor), panel, depth, sums)
 }
 
 #[inline(always)]

@@ -11,6 +11,9 @@ pub const N_VECTORS: usize = 2;
 const STEPS: usize = 4;
 const MOST_ROWS_IN_STEPS: usize = 6;
 
+/// Rows of the largest tile; those of every other divide it.
+pub const MOST_ROWS: usize = 12;
+
 /// Columns of a tile on this processor.
 pub fn n_columns() -> usize {
     struct Lanes;
@@ -47,53 +50,73 @@ pub fn dispatch(work: impl Tiled) {
     pulp::Arch::new().dispatch(Dispatch(work));
 }
 
+/// Where the numbers of a tile's rows lie.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    /// That of row `i` and column `p` at `i · row + p · column`.
+    pub values: &'a [f32],
+    /// How far apart two rows are.
+    pub row: usize,
+    /// How far apart two columns are.
+    pub column: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows side by side in memory.
+    pub fn of<const STRIDE: usize>(rows: &'a [[f32; STRIDE]]) -> Self {
+        Self { values: rows.as_flattened(), row: STRIDE, column: 1 }
+    }
+}
+
+/// The sums of one tile.
+pub type Sums<V, const ROWS: usize> = [[V; N_VECTORS]; ROWS];
+
 /// `sums[i][j] + Σ_p rows[i][p] · panel[p][j]` for every row `i` and column `j`.
 ///
 /// `panel` holds `N_VECTORS · F32_LANES` columns for each of at least `depth` `p`.
 #[inline(always)]
 pub fn tile<S: Simd, const ROWS: usize>(
     simd: S,
-    rows: [&[f32]; ROWS],
+    rows: Rows<'_>,
     panel: &[f32],
     depth: usize,
-    mut sums: [[S::f32s; N_VECTORS]; ROWS],
-) -> [[S::f32s; N_VECTORS]; ROWS] {
-    // A loop, since `map` is not inlined.
-    rows.iter().for_each(|row| assert!(row.len() >= depth));
+    mut sums: Sums<S::f32s, ROWS>,
+) -> Sums<S::f32s, ROWS> {
+    assert!((ROWS - 1) * rows.row + depth * rows.column < rows.values.len() + rows.column);
     let (panel, _) = S::as_simd_f32s(panel).0.as_chunks::<N_VECTORS>();
     let panel = &panel[..depth];
     let (turns, _) =
         if ROWS <= MOST_ROWS_IN_STEPS { panel.as_chunks::<STEPS>() } else { (&[][..], panel) };
     for (i, turn) in turns.iter().enumerate() {
         for (step, columns) in turn.iter().enumerate() {
-            // SAFETY: such a step is below `depth`, and no row is shorter.
-            unsafe { add(simd, &rows, i * STEPS + step, columns, &mut sums) };
+            // SAFETY: such a step is below `depth`.
+            unsafe { add(simd, rows, i * STEPS + step, columns, &mut sums) };
         }
     }
     for (p, columns) in panel.iter().enumerate().skip(turns.len() * STEPS) {
-        // SAFETY: p < depth, and no row is shorter.
-        unsafe { add(simd, &rows, p, columns, &mut sums) };
+        // SAFETY: p < depth.
+        unsafe { add(simd, rows, p, columns, &mut sums) };
     }
     sums
 }
 
-/// Adds `rows[i][p] · columns[j]` to each sum; a function, since closures may be compiled
-/// without vectors.
+/// Adds `rows[i][p] · columns[j]` to each sum; a function, since closures may be
+/// compiled without vectors.
 ///
 /// # Safety
 ///
-/// Every row has more than `p` numbers: the check costs a fifth of the loop.
+/// The last row has more than `p` numbers: the check costs a fifth of the loop.
 #[inline(always)]
 unsafe fn add<S: Simd, const ROWS: usize>(
     simd: S,
-    rows: &[&[f32]; ROWS],
+    Rows { values, row, column }: Rows<'_>,
     p: usize,
     columns: &[S::f32s; N_VECTORS],
-    sums: &mut [[S::f32s; N_VECTORS]; ROWS],
+    sums: &mut Sums<S::f32s, ROWS>,
 ) {
-    for (sums, row) in sums.iter_mut().zip(rows) {
+    for (i, sums) in sums.iter_mut().enumerate() {
         // SAFETY: as above.
-        let x = simd.splat_f32s(unsafe { *row.get_unchecked(p) });
+        let x = simd.splat_f32s(unsafe { *values.get_unchecked(i * row + p * column) });
         for (sum, &column) in sums.iter_mut().zip(columns) {
             *sum = simd.mul_add_f32s(x, column, *sum);
         }
