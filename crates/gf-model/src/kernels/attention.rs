@@ -8,15 +8,14 @@ use pulp::Simd;
 use rayon::prelude::*;
 
 use super::{
+    blocks::for_each_block,
     flex,
     panels::Panels,
     tile::{MOST_ROWS, Rows, Sums, Tiled, dispatch, tile},
 };
 
-/// Queries that one thread takes at a time: with [`KEYS`] their scores stay in the
-/// second-level cache.
-pub(super) const QUERIES: usize = 60;
-/// Keys between two rescalings of the running sums.
+/// Keys between two rescalings of the running sums: the scores of a block of queries, and
+/// these keys and values of a head, stay in the second-level cache.
 pub(super) const KEYS: usize = 512;
 /// Room for [`KEYS`] scores, and some more: rows that are powers of two apart would share
 /// places in the first-level cache.
@@ -91,9 +90,10 @@ impl Cell {
     }
 
     fn attend(&self, queries: &[f32], output: &mut [f32]) {
-        let n = QUERIES * self.d_model;
-        let blocks = output.par_chunks_mut(n).zip(queries.par_chunks(n));
-        blocks.for_each(|(output, queries)| dispatch(Block { cell: self, queries, output }));
+        let n_queries = queries.len() / self.d_model;
+        for_each_block([1, n_queries], queries, [output], |_, queries, [output]| {
+            dispatch(Block { cell: self, queries, output });
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use pulp::{NullaryFnOnce, Simd};
 use rayon::prelude::*;
 
 use super::{
-    attention::{Cell, QUERIES, State},
+    attention::{Cell, State},
     flex,
     panels::Panels,
     tile::{Tiled, dispatch},
@@ -24,6 +24,8 @@ use super::{
 /// depend on what others are computed with it, nor, as the widest panels are as wide, on
 /// the vectors.
 const CHUNK: usize = 32;
+/// Queries that one thread takes at a time.
+const QUERIES: usize = 120;
 
 /// Queries, keys and values of two rows of tokens that can be joined at any place.
 pub(crate) struct Joined {

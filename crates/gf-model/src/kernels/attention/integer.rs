@@ -8,9 +8,11 @@
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{QUERIES, ROUND, max, rescale, scale, split_exp2};
+use super::{ROUND, max, rescale, scale, split_exp2};
 use crate::kernels::{
-    absmax, larger,
+    absmax,
+    blocks::for_each_block,
+    larger,
     pairs::{Pairs, Work, dispatch, n_columns},
     tile::rows_from,
 };
@@ -49,9 +51,10 @@ impl Cell {
 
     /// What each of the queries takes from the values, both `[n_queries, d_model]`.
     pub fn attend(&self, queries: &[f32], output: &mut [f32]) {
-        let n = QUERIES * self.d_model;
-        let blocks = output.par_chunks_mut(n).zip(queries.par_chunks(n));
-        blocks.for_each(|(output, queries)| dispatch(Block { cell: self, queries, output }));
+        let n_queries = queries.len() / self.d_model;
+        for_each_block([1, n_queries], queries, [output], |_, queries, [output]| {
+            dispatch(Block { cell: self, queries, output });
+        });
     }
 }
 
