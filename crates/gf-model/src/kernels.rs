@@ -29,7 +29,6 @@ pub use blocks::{Room, for_each_block};
 pub(crate) use deletions::Joined;
 pub(crate) use linear::{Weights, feed_forward, products};
 pub(crate) use norm::add_norm;
-pub use tile::rows_from;
 
 /// A backend's primitive as the type that it may be: how a kernel is found.
 pub fn downcast<T: Any>(primitive: impl Any) -> Option<T> {

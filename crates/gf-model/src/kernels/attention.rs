@@ -306,6 +306,7 @@ fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         [1.326_466_6e-3, 9.671_513e-3, 5.550_734e-2, 2.402_224_2e-1, 6.931_47e-1, 1.0];
     let lowest = simd.splat_f32s(LOWEST);
     let too_low = simd.less_than_f32s(x, lowest);
+    // Anything, where `x` is too low.
     let (value, power) = split_exp2(simd, x, &POLYNOMIAL, 0);
     simd.select_f32s(too_low, simd.splat_f32s(0.0), simd.mul_f32s(value, power))
 }
@@ -361,10 +362,12 @@ mod tests {
             let error = (f64::from(found) - expected).abs() / expected;
             assert!(x < -126.0 || error < TOLERANCE, "2^{x} is {found}, expected {expected}");
         }
-        let mut edges = [0.0, -127.0, f32::NEG_INFINITY, f32::NAN].repeat(8);
+        let mut edges =
+            [0.0, -127.0, f32::NEG_INFINITY, f32::NAN, f32::MIN, -1e9, -5e6, -1e4].repeat(4);
         run(Powers(&mut edges));
         assert_eq!(edges[..3], [1.0, 0.0, 0.0]);
         assert!(edges[3].is_nan());
+        assert_eq!(edges[4..8], [0.0; 4]);
     }
 
     #[test]

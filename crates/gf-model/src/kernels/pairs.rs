@@ -214,6 +214,24 @@ impl Pairs for Portable {
     }
 }
 
+/// Some columns of each of `ROWS` rows from row `first` on; beyond the last row, that
+/// one again: its sums are not kept.
+#[inline(always)]
+pub fn rows_from<T, const ROWS: usize>(
+    matrix: &[T],
+    stride: usize,
+    first: usize,
+    columns: std::ops::Range<usize>,
+) -> [&[T]; ROWS] {
+    let last = matrix.len() / stride - 1;
+    let mut rows = [&matrix[..0]; ROWS];
+    // A loop, since `array::from_fn` is called for each tile and not inlined.
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = &matrix[(first + i).min(last) * stride..][columns.clone()];
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

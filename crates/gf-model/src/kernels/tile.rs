@@ -41,7 +41,7 @@ pub fn dispatch(work: impl Tiled) {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             match S::F32_LANES {
-                16.. => self.0.run::<S, 12>(simd),
+                16.. => self.0.run::<S, MOST_ROWS>(simd),
                 8 => self.0.run::<S, 6>(simd),
                 _ => self.0.run::<S, 4>(simd),
             }
@@ -121,22 +121,4 @@ unsafe fn add<S: Simd, const ROWS: usize>(
             *sum = simd.mul_add_f32s(x, column, *sum);
         }
     }
-}
-
-/// Some columns of each of `ROWS` rows from row `first` on; beyond the last row, that
-/// one again: its sums are not kept.
-#[inline(always)]
-pub fn rows_from<T, const ROWS: usize>(
-    matrix: &[T],
-    stride: usize,
-    first: usize,
-    columns: std::ops::Range<usize>,
-) -> [&[T]; ROWS] {
-    let last = matrix.len() / stride - 1;
-    let mut rows = [&matrix[..0]; ROWS];
-    // A loop, since `array::from_fn` is called for each tile and not inlined.
-    for (i, row) in rows.iter_mut().enumerate() {
-        *row = &matrix[(first + i).min(last) * stride..][columns.clone()];
-    }
-    rows
 }

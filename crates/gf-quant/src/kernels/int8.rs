@@ -8,8 +8,7 @@ use burn::tensor::{Tensor, backend::Backend};
 use burn_flex::FlexTensor;
 use gf_model::kernels::{
     Room, downcast, flex, for_each_block,
-    pairs::{self, N_VECTORS, Pairs, Work, dispatch},
-    rows_from,
+    pairs::{self, N_VECTORS, Pairs, Work, dispatch, rows_from},
 };
 
 pub use self::pairs::n_columns;

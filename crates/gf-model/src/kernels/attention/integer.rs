@@ -13,8 +13,7 @@ use crate::kernels::{
     absmax,
     blocks::for_each_block,
     larger,
-    pairs::{Pairs, Work, dispatch, n_columns},
-    tile::rows_from,
+    pairs::{Pairs, Work, dispatch, n_columns, rows_from},
 };
 
 /// Keys between two rescalings of the running sums.
